@@ -1,0 +1,7 @@
+"""TLS over asyncio: `open_connection` and `start_server`, with ordinary StreamReader and StreamWriter."""
+
+from __future__ import annotations
+
+from trustls.net.aio import TLSProtocol, TLSTransport, open_connection, start_server
+
+__all__ = ["TLSProtocol", "TLSTransport", "open_connection", "start_server"]

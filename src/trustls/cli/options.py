@@ -1,0 +1,93 @@
+"""What `serve` and `connect` share: the files that options name, the trace on standard error, the key log."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+import trustls
+from trustls.cli.render import note, notes, shown_lines
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+pem_file = _FILE
+"""The type of an option that names a file to read."""
+
+
+def logging_options(command: Command) -> Command:
+    """--trace and --keylog."""
+    command = click.option(
+        "--keylog", type=click.Path(dir_okay=False, path_type=Path), help="Write the secrets here, for Wireshark."
+    )(command)
+    return click.option("--trace", is_flag=True, help="Show every handshake message, decoded, on standard error.")(
+        command
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class NamedCredential:
+    """A credential and what to call it on the screen."""
+
+    name: str
+    credential: trustls.Credential
+
+
+def credentials(chains: Sequence[Path], keys: Sequence[Path]) -> list[NamedCredential]:
+    """The credentials that pairs of --cert and --key name.
+
+    A --cert without its --key may hold the key itself when no --key is given at all.
+    """
+    if keys and len(keys) != len(chains):
+        raise click.UsageError(f"--cert and --key come in pairs, and there are {len(chains)} and {len(keys)} of them.")
+    pairs = zip(chains, keys or chains, strict=True)
+    return [NamedCredential(chain.stem, trustls.Credential.from_pem(chain=chain, key=key)) for chain, key in pairs]
+
+
+def roots(files: Sequence[Path]) -> trustls.RootCertStore:
+    """One store of the certificates in all these files; what is left out of it is said on standard error."""
+    store = trustls.RootCertStore()
+    for file in files:
+        store.add_pem(file)
+    for left_out in store.report.left_out:
+        note(f"left out {left_out}")
+    for warning in store.report.warnings:
+        note(warning)
+    return store
+
+
+def key_log(path: Path | None) -> trustls.KeyLogFile | None:
+    """The key log that --keylog asks for."""
+    return None if path is None else trustls.KeyLogFile(path)
+
+
+class TraceHandler(logging.Handler):
+    """Prints each trace record as it comes; of one role ("client") only, if one is named."""
+
+    def __init__(self, where: Console, role: str = "") -> None:
+        super().__init__()
+        self._where = where
+        self._role = role
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one decoded message."""
+        title, *fields = shown_lines(record.getMessage()).split("\n")
+        if title.startswith(self._role):
+            text = Text.assemble((title, "magenta"), *(Text(f"\n{field}", style="dim") for field in fields))
+            self._where.print(text, soft_wrap=True)
+
+
+def start_trace(where: Console = notes, role: str = "") -> None:
+    """Show the handshake messages of every connection from now on."""
+    logger = logging.getLogger("trustls.handshake")
+    logger.setLevel(trustls.TRACE)
+    logger.propagate = False
+    logger.addHandler(TraceHandler(where, role))

@@ -1,0 +1,188 @@
+"""ClientConfig and ServerConfig: frozen, checked when made, shared by any number of connections and threads."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from trustls.crypto.provider import DEFAULT_PROVIDER, CryptoProvider
+from trustls.errors import ConfigError
+from trustls.handshake.key_log import KeyLog
+from trustls.handshake.parameters import ClientParameters, ServerParameters
+from trustls.handshake.retry_cookie import RetryCookies
+from trustls.identity.credential import Credential
+from trustls.identity.selection import ChooseCredential, first_that_fits
+from trustls.trust.client_auth import ClientAuth
+from trustls.trust.roots import RootCertStore
+from trustls.trust.verifiers import RootsServerVerifier, ServerVerifier
+
+_SUPPORTED_VERSIONS = ("1.3",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientConfig:
+    """How a client connects. It must be told whom to trust: there is no default.
+
+    Args:
+        roots: the CAs that server certificates may lead to; `RootCertStore.system()` for the public web.
+        verifier: decides about server certificates instead of `roots`.
+        credentials: the client certificates to choose from, preferred first. The first that fits what the server asks
+            for is presented (CA names and signature schemes); where none fits, none is.
+        choose_credential: decides instead, plain or async: called with `request` and `credentials`, gives one or None.
+        alpn: application protocols, preferred first: `["h2", "http/1.1"]`.
+        versions: TLS versions allowed, of "1.3".
+        suites, groups, signature_schemes: restrict what is offered, by IANA name and in this order.
+        send_server_name: whether the server's name goes into the ClientHello (RFC 6066 3).
+        pad_records_to: pad application data to a multiple of this many bytes, up to 2^14 (RFC 9846 5.4); 0 for no
+            padding.
+        key_log: takes the secrets of every connection, for debugging (`KeyLogFile`).
+        provider: the cryptography to use.
+        now: the time, in seconds since 1970.
+
+    Raises:
+        ConfigError: the parts do not go together, or a name is not known.
+    """
+
+    roots: RootCertStore | None = None
+    verifier: ServerVerifier | None = None
+    credentials: Iterable[Credential] = ()
+    choose_credential: ChooseCredential | None = None
+    alpn: Iterable[str] = ()
+    versions: Iterable[str] | None = None
+    suites: Iterable[str] | None = None
+    groups: Iterable[str] | None = None
+    signature_schemes: Iterable[str] | None = None
+    send_server_name: bool = True
+    pad_records_to: int = 0
+    key_log: KeyLog | None = None
+    provider: CryptoProvider = DEFAULT_PROVIDER
+    now: Callable[[], float] = time.time
+    parameters: ClientParameters = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if (self.roots is None) == (self.verifier is None):
+            raise ConfigError("give a client `roots` to trust, or a `verifier`: one of the two")
+        if self.roots is not None and not len(self.roots):
+            raise ConfigError("`roots` is empty: no server could ever be accepted")
+        credentials = tuple(self.credentials)
+        if self.choose_credential is not None and not credentials:
+            raise ConfigError("`choose_credential` has nothing to choose from: give `credentials`")
+        _check_versions(self.versions)
+        _check_padding(self.pad_records_to)
+        object.__setattr__(self, "credentials", credentials)
+        parameters = ClientParameters(
+            provider=_restricted(self.provider, self.suites, self.groups, self.signature_schemes),
+            verifier=self.verifier if self.roots is None else RootsServerVerifier(self.roots),  # type: ignore[arg-type]
+            credentials=credentials,
+            choose_credential=self.choose_credential or first_that_fits,
+            alpn=_alpn_names(self.alpn),
+            send_server_name=self.send_server_name,
+            key_log=self.key_log,
+            now=self.now,
+        )
+        object.__setattr__(self, "parameters", parameters)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerConfig:
+    """How a server answers.
+
+    Args:
+        credentials: the server's certificates, at least one. The first whose names match the server name asked for, and
+            whose key signs with a scheme that the client takes, is presented; without a match the first that can sign.
+        client_auth: whether clients must present a certificate, and from whom:
+            `ClientAuth.required(roots)`, `.optional(roots)`, `.none()`.
+        alpn: application protocols, preferred first; a client that offers only others is refused (RFC 7301 3.2).
+        versions: TLS versions allowed, of "1.3".
+        suites, groups, signature_schemes: restrict what is accepted, by IANA name. Among suites the client's order
+            decides, among groups this one.
+        retry_cookies: puts a cookie into each HelloRetryRequest and demands it back (RFC 9846 4.3.2).
+        pad_records_to, key_log, provider, now: as in ClientConfig.
+
+    Raises:
+        ConfigError: the parts do not go together, or a name is not known.
+    """
+
+    credentials: Iterable[Credential]
+    client_auth: ClientAuth = field(default_factory=ClientAuth.none)
+    alpn: Iterable[str] = ()
+    versions: Iterable[str] | None = None
+    suites: Iterable[str] | None = None
+    groups: Iterable[str] | None = None
+    signature_schemes: Iterable[str] | None = None
+    retry_cookies: RetryCookies | None = None
+    pad_records_to: int = 0
+    key_log: KeyLog | None = None
+    provider: CryptoProvider = DEFAULT_PROVIDER
+    now: Callable[[], float] = time.time
+    parameters: ServerParameters = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        credentials = tuple(self.credentials)
+        if not credentials:
+            raise ConfigError("a server needs at least one credential")
+        if not isinstance(self.client_auth, ClientAuth):
+            raise ConfigError("`client_auth` takes ClientAuth.required(roots), .optional(roots) or .none()")
+        _check_versions(self.versions)
+        _check_padding(self.pad_records_to)
+        object.__setattr__(self, "credentials", credentials)
+        parameters = ServerParameters(
+            provider=_restricted(self.provider, self.suites, self.groups, self.signature_schemes),
+            credentials=credentials,
+            client_auth=self.client_auth,
+            alpn=_alpn_names(self.alpn),
+            retry_cookies=self.retry_cookies,
+            key_log=self.key_log,
+            now=self.now,
+        )
+        object.__setattr__(self, "parameters", parameters)
+
+
+def _check_versions(versions: Iterable[str] | None) -> None:
+    if versions is None:
+        return
+    named = _names("versions", versions)
+    unknown = [version for version in named or () if version not in _SUPPORTED_VERSIONS]
+    if unknown or not named:
+        supported = ", ".join(_SUPPORTED_VERSIONS)
+        raise ConfigError(f"versions={list(named or ())} cannot be done; there is: {supported}")
+
+
+def _check_padding(multiple: int) -> None:
+    if not 0 <= multiple <= 1 << 14:
+        raise ConfigError(f"pad_records_to={multiple} is outside 0 to 16384")
+
+
+def _names(what: str, names: Iterable[str] | None) -> tuple[str, ...] | None:
+    if isinstance(names, str | bytes):
+        raise ConfigError(f"`{what}` takes a list of names, not one string")
+    return None if names is None else tuple(names)
+
+
+def _restricted(
+    provider: CryptoProvider,
+    suites: Iterable[str] | None,
+    groups: Iterable[str] | None,
+    signature_schemes: Iterable[str] | None,
+) -> CryptoProvider:
+    return provider.restricted(
+        suites=_names("suites", suites),
+        groups=_names("groups", groups),
+        signature_schemes=_names("signature_schemes", signature_schemes),
+    )
+
+
+def _alpn_names(names: Iterable[str]) -> tuple[bytes, ...]:
+    encoded = []
+    for name in _names("alpn", names) or ():
+        try:
+            protocol = name.encode("latin-1")
+        except UnicodeEncodeError:
+            raise ConfigError(f"the ALPN protocol {name!r} is not made of bytes") from None
+        if not 1 <= len(protocol) <= 255:
+            raise ConfigError(f"the ALPN protocol {name!r} is not 1 to 255 bytes long")
+        encoded.append(protocol)
+    if sum(map(len, encoded)) + len(encoded) > 0xFFFF:
+        raise ConfigError("the ALPN protocols together are longer than 65535 bytes")
+    return tuple(dict.fromkeys(encoded))

@@ -1,0 +1,85 @@
+"""The provider: one object that names every primitive trustls may use.
+
+A configuration restricts it by IANA name; nothing outside this package looks a primitive up elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from trustls.crypto.aead import TLS13_SUITES, SuiteAlgorithms
+from trustls.crypto.key_exchange import GROUPS, KeyExchangeGroup
+from trustls.crypto.signatures import TLS13_SCHEMES
+from trustls.errors import ConfigError
+from trustls.wire.enums import CipherSuite, NamedGroup, OpenEnum, SignatureScheme
+
+E = TypeVar("E", bound=OpenEnum)
+
+
+@dataclass(frozen=True, slots=True)
+class CryptoProvider:
+    """The suites, groups and signature schemes on offer, each in order of preference, and the source of randomness.
+
+    `random(n)` gives n unpredictable bytes, for the fields that a peer sees (hello randoms, session ids). Keys come
+    from the operating system's generator always, whatever stands here.
+    """
+
+    suites: tuple[SuiteAlgorithms, ...] = TLS13_SUITES
+    groups: tuple[KeyExchangeGroup, ...] = GROUPS
+    signature_schemes: tuple[SignatureScheme, ...] = TLS13_SCHEMES
+    random: Callable[[int], bytes] = os.urandom
+
+    def restricted(
+        self,
+        *,
+        suites: tuple[str, ...] | None = None,
+        groups: tuple[str, ...] | None = None,
+        signature_schemes: tuple[str, ...] | None = None,
+    ) -> CryptoProvider:
+        """This provider with only what is named, in the order named.
+
+        Raises:
+            ConfigError: a name is not known, or not what this provider has; or nothing would be left.
+        """
+        by_suite = {item.suite: item for item in self.suites}
+        by_group = {item.group: item for item in self.groups}
+        by_scheme = {scheme: scheme for scheme in self.signature_schemes}
+        return replace(
+            self,
+            suites=self.suites if suites is None else _named(CipherSuite, suites, by_suite),
+            groups=self.groups if groups is None else _named(NamedGroup, groups, by_group),
+            signature_schemes=(
+                self.signature_schemes
+                if signature_schemes is None
+                else _named(SignatureScheme, signature_schemes, by_scheme)
+            ),
+        )
+
+
+T = TypeVar("T")
+
+
+def _named(kind: type[E], names: tuple[str, ...], have: dict[E, T]) -> tuple[T, ...]:
+    what = kind.__name__
+    if not names:
+        raise ConfigError(f"the list of {what} is empty: leave it out for the default, or name at least one")
+    found: dict[E, T] = {}
+    for name in names:
+        try:
+            value = kind.from_iana(name)
+        except ValueError as error:
+            raise ConfigError(f"{error}; there are: {_listed(have)}") from None
+        if value not in have:
+            raise ConfigError(f"{name} is not supported; there are: {_listed(have)}")
+        found[value] = have[value]
+    return tuple(found.values())
+
+
+def _listed(values: dict[E, T]) -> str:
+    return ", ".join(value.iana for value in values)
+
+
+DEFAULT_PROVIDER = CryptoProvider()

@@ -1,0 +1,38 @@
+"""What a finished handshake leaves behind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from trustls.identity.credential import Credential
+from trustls.protocol.key_schedule import ExporterSecret
+from trustls.trust.verifiers import Peer
+from trustls.wire.enums import CipherSuite, NamedGroup, ProtocolVersion
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionInfo:
+    """What was negotiated.
+
+    `alpn` is None when no application protocol was agreed on. `server_name` is the name that the client asked for, None
+    when it sent none. `credential` is this side's own, None when it presented no certificate. `retried` says whether
+    the handshake took a HelloRetryRequest.
+    """
+
+    version: ProtocolVersion
+    suite: CipherSuite
+    group: NamedGroup
+    alpn: str | None
+    server_name: str | None
+    credential: Credential | None
+    resumed: bool = False
+    retried: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Established:
+    """The facts that a connection keeps; the keys are in its record layer."""
+
+    info: ConnectionInfo
+    peer: Peer | None
+    exporter: ExporterSecret = field(repr=False)

@@ -1,0 +1,115 @@
+"""What a handshake may ask of the connection that drives it.
+
+A handshake is a coroutine. It awaits only what stands here, never an event loop: `receive` waits for a message of the
+peer, and `outside` hands work to the application (sign, verify the peer, choose a credential), whose answer may be
+immediate or awaited by an asynchronous shell. The rules that hold for every handshake are kept here, once: transcript
+updates, keys that change only between records, messages refused before they are parsed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Generator
+from typing import Any, Generic, TypeVar, overload
+
+from trustls.errors import Misbehaviour, PeerMisbehaved
+from trustls.protocol.joiner import HandshakeJoiner
+from trustls.protocol.key_schedule import TrafficSecret
+from trustls.protocol.record import Opener, RecordWriter
+from trustls.protocol.transcript import Transcript
+from trustls.wire.messages import HandshakeMessage, encode_message
+
+T = TypeVar("T")
+A = TypeVar("A", bound=HandshakeMessage)
+B = TypeVar("B", bound=HandshakeMessage)
+C = TypeVar("C", bound=HandshakeMessage)
+
+
+class Receive(Generic[T]):
+    """Waits for the next handshake message, which must be of one of these classes."""
+
+    __slots__ = ("expected",)
+
+    def __init__(self, expected: tuple[type[HandshakeMessage], ...]) -> None:
+        self.expected = expected
+
+    def __await__(self) -> Generator[Receive[T], T, T]:
+        return (yield self)
+
+
+class Outside(Generic[T]):
+    """Waits for the answer of a function that belongs to the application: at once, or awaited by the shell."""
+
+    __slots__ = ("arguments", "function", "purpose")
+
+    def __init__(self, purpose: str, function: Callable[..., T | Awaitable[T]], arguments: dict[str, Any]) -> None:
+        self.purpose = purpose
+        self.function = function
+        self.arguments = arguments
+
+    def __await__(self) -> Generator[Outside[T], T, T]:
+        return (yield self)
+
+
+class Flow:
+    """One handshake's view of its connection."""
+
+    __slots__ = ("_joiner", "_on_sent", "_reader_changed", "_skip_early_data", "_writer", "transcript")
+
+    def __init__(
+        self,
+        writer: RecordWriter,
+        joiner: HandshakeJoiner,
+        *,
+        reader_changed: Callable[[Opener], None],
+        skip_early_data: Callable[[], None],
+        on_sent: Callable[[HandshakeMessage, bytes], None] | None,
+    ) -> None:
+        self.transcript = Transcript()
+        self._writer = writer
+        self._joiner = joiner
+        self._reader_changed = reader_changed
+        self._skip_early_data = skip_early_data
+        self._on_sent = on_sent
+
+    @overload
+    def receive(self, a: type[A], /) -> Receive[A]: ...
+    @overload
+    def receive(self, a: type[A], b: type[B], /) -> Receive[A | B]: ...
+    @overload
+    def receive(self, a: type[A], b: type[B], c: type[C], /) -> Receive[A | B | C]: ...
+    def receive(self, *expected: type[HandshakeMessage]) -> Receive[Any]:
+        """The next handshake message; any other than those named is an unexpected_message."""
+        return Receive(expected)
+
+    def send(self, message: HandshakeMessage) -> None:
+        """Add a message to the flight and to the transcript."""
+        raw = encode_message(message)
+        self.transcript.add(raw)
+        self._writer.queue_handshake(raw)
+        if self._on_sent is not None:
+            self._on_sent(message, raw)
+
+    def send_change_cipher_spec(self) -> None:
+        """The record that makes TLS 1.3 look like TLS 1.2 to middleboxes (RFC 9846 E.4)."""
+        self._writer.queue_change_cipher_spec()
+
+    def read_under(self, secret: TrafficSecret) -> None:
+        """Open what comes next under `secret`.
+
+        RFC 9846 5.1: a handshake message never straddles a change of keys, so the record must have ended here.
+        """
+        if not self._joiner.is_empty:
+            raise PeerMisbehaved(Misbehaviour.KEY_CHANGE_INSIDE_RECORD)
+        self._reader_changed(Opener(secret))
+
+    def write_under(self, secret: TrafficSecret) -> None:
+        """Seal what goes out next under `secret`."""
+        self._writer.use(secret)
+
+    def skip_early_data(self) -> None:
+        """Pass over the records of early data that was offered and is not taken (RFC 9846 4.3.10)."""
+        self._skip_early_data()
+
+    def outside(self, purpose: str, function: Callable[..., T | Awaitable[T]], /, **arguments: Any) -> Outside[T]:
+        """The answer of `function`, which may be asynchronous; `purpose` names it in errors and traces."""
+        return Outside(purpose, function, arguments)

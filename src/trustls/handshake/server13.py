@@ -1,0 +1,310 @@
+"""The server's side of the TLS 1.3 handshake (RFC 9846 2, figures 1 and 2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trustls.crypto.aead import SuiteAlgorithms
+from trustls.crypto.key_exchange import BadKeyShare, KeyExchangeGroup
+from trustls.errors import (
+    CertificateProblem,
+    CertificateRejected,
+    Incompatibility,
+    Misbehaviour,
+    PeerIncompatible,
+    PeerMisbehaved,
+)
+from trustls.handshake.authentication import (
+    CLIENT_CONTEXT,
+    SERVER_CONTEXT,
+    check_certificate_verify,
+    presented_chain,
+    send_certificate,
+)
+from trustls.handshake.established import ConnectionInfo, Established
+from trustls.handshake.flow import Flow
+from trustls.handshake.key_log import log_handshake_secrets, log_traffic_secrets
+from trustls.handshake.parameters import ServerParameters
+from trustls.identity.selection import OfferedHello, for_server_name
+from trustls.protocol.key_schedule import HandshakeSecrets
+from trustls.trust.client_auth import ClientAuthMode
+from trustls.trust.verifiers import ClientVerifier, Peer
+from trustls.wire.enums import NamedGroup, ProtocolVersion, SignatureScheme
+from trustls.wire.extensions import KeyShareEntry
+from trustls.wire.messages import (
+    CertificateMessage,
+    CertificateRequest,
+    CertificateVerify,
+    ClientHello,
+    EncryptedExtensions,
+    Finished,
+    HelloRetryRequest,
+    ServerHello,
+)
+
+
+@dataclass(slots=True)
+class _Offer:
+    """A ClientHello with what TLS 1.3 requires of it there."""
+
+    hello: ClientHello
+    shares: dict[NamedGroup, bytes]
+    groups: tuple[NamedGroup, ...]
+    schemes: tuple[SignatureScheme, ...]
+
+
+@dataclass(slots=True)
+class _Greeting:
+    """How far the hellos got: what was chosen, and the secret that came of it."""
+
+    offer: _Offer
+    suite: SuiteAlgorithms
+    group: NamedGroup
+    shared_secret: bytes
+    retried: bool
+
+
+async def server_handshake(flow: Flow, server: ServerParameters) -> Established:
+    """The whole handshake."""
+    greeting = await _exchange_hellos(flow, server)
+    hello, suite = greeting.offer.hello, greeting.suite
+
+    secrets = HandshakeSecrets.derive(suite, greeting.shared_secret, flow.transcript.digest())
+    log_handshake_secrets(server.key_log, hello.random, secrets)
+    flow.write_under(secrets.server)
+    flow.read_under(secrets.client)
+    if hello.early_data:
+        flow.skip_early_data()
+
+    credential = for_server_name(OfferedHello(hello.server_name, greeting.offer.schemes), server.credentials)
+    scheme = credential.scheme_for(greeting.offer.schemes)
+    if scheme is None:
+        raise PeerIncompatible(Incompatibility.NO_COMMON_SCHEME)
+    alpn = _chosen_alpn(server, hello)
+    flow.send(EncryptedExtensions(server_name=True if hello.server_name is not None else None, alpn=alpn))
+    verifier = server.client_auth.verifier
+    if verifier is not None:
+        flow.send(_certificate_request(server))
+    await send_certificate(flow, credential, scheme, SERVER_CONTEXT)
+    flow.send(Finished(verify_data=secrets.server.verify_data(flow.transcript.digest())))
+
+    traffic = secrets.traffic_secrets(flow.transcript.digest())
+    log_traffic_secrets(server.key_log, hello.random, traffic)
+    flow.write_under(traffic.server)
+
+    peer = None if verifier is None else await _authenticate_client(flow, server, verifier)
+    transcript_hash = flow.transcript.digest()
+    finished = await flow.receive(Finished)
+    if not secrets.client.finished_is_valid(finished.verify_data, transcript_hash):
+        raise PeerMisbehaved(Misbehaviour.BAD_FINISHED)
+    flow.read_under(traffic.client)
+
+    return Established(
+        info=ConnectionInfo(
+            version=ProtocolVersion.TLS1_3,
+            suite=suite.suite,
+            group=greeting.group,
+            alpn=None if alpn is None else alpn.decode("latin-1"),
+            server_name=hello.server_name,
+            credential=credential,
+            retried=greeting.retried,
+        ),
+        peer=peer,
+        exporter=traffic.exporter,
+    )
+
+
+# -- The hellos -------------------------------------------------------------------------------------------------------
+
+
+async def _exchange_hellos(flow: Flow, server: ServerParameters) -> _Greeting:
+    """ClientHello and ServerHello, with a HelloRetryRequest between where the client sent no share of our groups."""
+    offer = _offer(await flow.receive(ClientHello))
+    suite = _chosen_suite(server, offer)
+    group = _group_with_share(server, offer)
+    retried = group is None
+    if group is None:
+        group = _chosen_group(server, offer)
+        offer = await _retry(flow, server, offer, suite, group)
+    hello = offer.hello
+    try:
+        public, shared_secret = group.respond(offer.shares[group.group])
+    except BadKeyShare as error:
+        raise PeerMisbehaved(Misbehaviour.BAD_KEY_SHARE, str(error)) from None
+
+    flow.send(
+        ServerHello(
+            random=server.provider.random(32),
+            session_id=hello.session_id,
+            cipher_suite=suite.suite,
+            supported_versions=ProtocolVersion.TLS1_3,
+            key_share=KeyShareEntry(group.group, public),
+        )
+    )
+    if hello.session_id and not retried:
+        flow.send_change_cipher_spec()
+    flow.transcript.start(suite.hash)
+    return _Greeting(offer, suite, group.group, shared_secret, retried)
+
+
+def _offer(hello: ClientHello) -> _Offer:
+    """What a ClientHello offers; refused when it lacks what TLS 1.3 requires, or contradicts itself."""
+    versions = hello.supported_versions or (hello.legacy_version,)
+    if ProtocolVersion.TLS1_3 not in versions:
+        raise PeerIncompatible(
+            Incompatibility.NO_COMMON_VERSION,
+            f"the client speaks {', '.join(map(str, versions))}, this server TLSv1.3",
+        )
+    if hello.compression_methods != b"\0":
+        raise PeerMisbehaved(Misbehaviour.BAD_COMPRESSION)
+    # RFC 9846 9.2: without a pre-shared key these three must be there.
+    if hello.signature_algorithms is None:
+        raise PeerMisbehaved(Misbehaviour.MISSING_EXTENSION, "ClientHello without signature_algorithms")
+    if hello.supported_groups is None:
+        raise PeerMisbehaved(Misbehaviour.MISSING_EXTENSION, "ClientHello without supported_groups")
+    if hello.key_share is None:
+        raise PeerMisbehaved(Misbehaviour.MISSING_EXTENSION, "ClientHello without key_share")
+    if hello.pre_shared_key is not None and hello.psk_key_exchange_modes is None:
+        raise PeerMisbehaved(Misbehaviour.MISSING_EXTENSION, "pre_shared_key without psk_key_exchange_modes")
+    shares: dict[NamedGroup, bytes] = {}
+    for entry in hello.key_share:
+        if entry.group in shares:
+            raise PeerMisbehaved(Misbehaviour.DUPLICATE_KEY_SHARE, str(entry.group))
+        if entry.group not in hello.supported_groups:
+            raise PeerMisbehaved(Misbehaviour.KEY_SHARE_OUTSIDE_GROUPS, str(entry.group))
+        shares[entry.group] = entry.key_exchange
+    return _Offer(hello, shares, hello.supported_groups, hello.signature_algorithms)
+
+
+def _chosen_suite(server: ServerParameters, offer: _Offer) -> SuiteAlgorithms:
+    """The client's most preferred suite that is ours too: all are strong, and it knows what its hardware does best."""
+    ours = {item.suite: item for item in server.provider.suites}
+    for suite in offer.hello.cipher_suites:
+        if suite in ours:
+            return ours[suite]
+    raise PeerIncompatible(
+        Incompatibility.NO_COMMON_SUITE, f"the client offers {', '.join(map(str, offer.hello.cipher_suites[:16]))}"
+    )
+
+
+def _group_with_share(server: ServerParameters, offer: _Offer) -> KeyExchangeGroup | None:
+    """Our most preferred group among those the client sent a share for."""
+    return next((item for item in server.provider.groups if item.group in offer.shares), None)
+
+
+def _chosen_group(server: ServerParameters, offer: _Offer) -> KeyExchangeGroup:
+    """Our most preferred group that the client supports, share or not."""
+    for item in server.provider.groups:
+        if item.group in offer.groups:
+            return item
+    raise PeerIncompatible(
+        Incompatibility.NO_COMMON_GROUP, f"the client offers {', '.join(map(str, offer.groups[:16]))}"
+    )
+
+
+async def _retry(
+    flow: Flow, server: ServerParameters, first: _Offer, suite: SuiteAlgorithms, group: KeyExchangeGroup
+) -> _Offer:
+    """HelloRetryRequest for a share of `group`, and the second ClientHello."""
+    cookies = server.retry_cookies
+    choice = suite.suite.to_bytes(2, "big") + group.group.to_bytes(2, "big")
+    cookie = None
+    first_hash = b""
+    if cookies is not None:
+        first_hash = flow.transcript.hash_of_first(suite.hash)
+        cookie = cookies.make(first_hash, choice, server.now())
+    flow.send(
+        HelloRetryRequest(
+            session_id=first.hello.session_id,
+            cipher_suite=suite.suite,
+            supported_versions=ProtocolVersion.TLS1_3,
+            key_share=group.group,
+            cookie=cookie,
+        )
+    )
+    if first.hello.session_id:
+        flow.send_change_cipher_spec()
+    if first.hello.early_data:
+        flow.skip_early_data()
+    flow.transcript.start_after_retry(suite.hash)
+
+    second = _offer(await flow.receive(ClientHello))
+    if cookie is None:
+        if second.hello.cookie is not None:
+            raise PeerMisbehaved(Misbehaviour.BAD_COOKIE)
+    elif cookies is not None:
+        if second.hello.cookie is None:
+            raise PeerMisbehaved(Misbehaviour.MISSING_EXTENSION, "the second ClientHello without cookie")
+        cookies.check(second.hello.cookie, first_hash, choice, server.now())
+    _check_unchanged(first.hello, second.hello)
+    if set(second.shares) != {group.group}:
+        raise PeerMisbehaved(Misbehaviour.CLIENT_HELLO_CHANGED, f"a share of {group.group} alone was asked for")
+    return second
+
+
+def _check_unchanged(first: ClientHello, second: ClientHello) -> None:
+    """RFC 9846 4.2.2: the second ClientHello differs in key_share, cookie, padding, early_data and PSKs only."""
+    for name in (
+        "legacy_version",
+        "random",
+        "session_id",
+        "cipher_suites",
+        "compression_methods",
+        "server_name",
+        "supported_versions",
+        "supported_groups",
+        "signature_algorithms",
+        "signature_algorithms_cert",
+        "alpn",
+        "psk_key_exchange_modes",
+        "certificate_authorities",
+        "post_handshake_auth",
+    ):
+        if getattr(first, name) != getattr(second, name):
+            raise PeerMisbehaved(Misbehaviour.CLIENT_HELLO_CHANGED, name)
+    if second.early_data:
+        raise PeerMisbehaved(Misbehaviour.CLIENT_HELLO_CHANGED, "early_data after a HelloRetryRequest")
+
+
+def _chosen_alpn(server: ServerParameters, hello: ClientHello) -> bytes | None:
+    """Our most preferred protocol that the client offers (RFC 7301 3.2); None when either side does not care."""
+    if hello.alpn is None or not server.alpn:
+        return None
+    for protocol in server.alpn:
+        if protocol in hello.alpn:
+            return protocol
+    raise PeerIncompatible(Incompatibility.NO_COMMON_ALPN, f"the client offers {', '.join(map(repr, hello.alpn[:16]))}")
+
+
+# -- Client authentication --------------------------------------------------------------------------------------------
+
+
+def _certificate_request(server: ServerParameters) -> CertificateRequest:
+    """What certificates are accepted. Peers reject an empty certificate_authorities, so it is left out then."""
+    return CertificateRequest(
+        signature_algorithms=server.provider.signature_schemes,
+        certificate_authorities=server.client_auth.hints or None,
+    )
+
+
+async def _authenticate_client(flow: Flow, server: ServerParameters, verifier: ClientVerifier) -> Peer | None:
+    """The client's Certificate and CertificateVerify: who it is, proven; None where it may stay unknown."""
+    message = await flow.receive(CertificateMessage)
+    if message.context:
+        raise PeerMisbehaved(Misbehaviour.BAD_REQUEST_CONTEXT, "the client's Certificate")
+    if not message.entries:
+        if server.client_auth.mode is ClientAuthMode.REQUIRED:
+            raise CertificateRejected(CertificateProblem.NONE_PRESENTED, "this server requires a client certificate")
+        return None
+    chain = presented_chain(message)
+    transcript_hash = flow.transcript.digest()
+    proof = await flow.receive(CertificateVerify)
+    peer = await flow.outside("verify the client's certificate", verifier.verify_client, chain=chain, now=server.now())
+    check_certificate_verify(
+        proof,
+        chain[0],
+        offered=server.provider.signature_schemes,
+        context=CLIENT_CONTEXT,
+        transcript_hash=transcript_hash,
+    )
+    return peer

@@ -1,0 +1,1 @@
+"""Who we are: credentials, signers, choosing a credential."""

@@ -1,0 +1,1 @@
+"""Real transports around the connection: blocking sockets, asyncio."""

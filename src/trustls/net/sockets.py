@@ -1,0 +1,411 @@
+"""Blocking sockets: `connect`, `Listener`, and the `TLSSocket` that both give."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any, Final, Generic, Self, TypeVar
+
+from trustls.config import ClientConfig, ServerConfig
+from trustls.connection import ClientConnection, Connection, Data, ServerConnection
+from trustls.errors import AsyncRequired, ConnectionClosed, HandshakeTimeout, TLSError
+
+Address = tuple[str, int]
+C = TypeVar("C", bound=Connection)
+
+# One read of the transport; larger ones cost more a byte (the allocation faults pages in).
+_READ_SIZE: Final = 1 << 16
+# How long a failed connection waits for the peer to take its alert before the socket is closed.
+_LINGER_SECONDS: Final = 0.5
+_LINGER_BYTES: Final = 1 << 18
+
+
+class TLSSocket(Generic[C]):
+    """A connected socket that speaks TLS.
+
+    One thread may receive while another sends. Timeouts are those of `socket`: `settimeout` bounds each wait for the
+    network, and TimeoutError is raised when it is over. The handshake happens at the first use, or by `handshake()`,
+    within its own limit.
+
+    Attributes:
+        connection: the connection inside, with `info`, `peer`, `export`; a ClientConnection also has `requested`.
+    """
+
+    def __init__(self, sock: socket.socket, connection: C, *, handshake_timeout: float | None = None) -> None:
+        """Takes over `sock`, which is closed with this object.
+
+        Args:
+            sock: connected, and blocking.
+            connection: fresh.
+            handshake_timeout: seconds for the whole handshake, or None for the socket's own timeout on each wait.
+        """
+        self.connection = connection
+        self._socket = sock
+        self._handshake_timeout = handshake_timeout
+        self._plaintext = memoryview(b"")
+        self._state = threading.RLock()  # Held for every use of the connection, never while the network is waited for.
+        self._sending = threading.Lock()  # Keeps records in order on their way out.
+        self._receiving = threading.RLock()
+        self._closed = False
+
+    # -- Handshake ----------------------------------------------------------------------------------------------------
+
+    def handshake(self) -> Self:
+        """Finish the handshake, if that is still to be done.
+
+        A client in TLS 1.3 is done before the server has judged its certificate: a refusal reaches it with the first
+        `recv`.
+
+        Raises:
+            TLSError: the handshake failed; the peer has been told.
+            HandshakeTimeout: it took longer than its limit.
+            AsyncRequired: a verifier, signer or chooser of the configuration is asynchronous.
+            OSError: the network failed.
+        """
+        with self._receiving:
+            if self.connection.handshaking:
+                deadline = None if self._handshake_timeout is None else time.monotonic() + self._handshake_timeout
+                usual = self._socket.gettimeout()
+                try:
+                    self._do_handshake(deadline)
+                except BaseException:
+                    self.close()
+                    raise
+                finally:
+                    if not self._closed:
+                        self._socket.settimeout(usual)
+        return self
+
+    def _do_handshake(self, deadline: float | None) -> None:
+        self._flush()
+        while self.connection.handshaking:
+            if self.connection.pending_work is not None:
+                self._refuse(AsyncRequired(f"to {self.connection.pending_work} is asynchronous here: use trustls.aio"))
+            if deadline is not None:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    self._refuse(_timed_out(self._handshake_timeout))
+                self._socket.settimeout(left)
+            try:
+                self._receive_some()
+            except TimeoutError:
+                self._refuse(_timed_out(self._handshake_timeout))
+
+    def _refuse(self, error: TLSError) -> None:
+        with self._state:
+            self.connection.abort(error)
+        with contextlib.suppress(OSError):
+            self._flush()
+        raise error
+
+    # -- Receiving ----------------------------------------------------------------------------------------------------
+
+    def recv(self, size: int = _READ_SIZE) -> bytes:
+        """At least one and at most `size` bytes of data; `b""` once the peer has closed its side.
+
+        Raises:
+            TLSError: the connection failed. UnexpectedEOF: it ended without close_notify, data may be missing.
+            TimeoutError, OSError: as for sockets.
+        """
+        self.handshake()
+        with self._receiving:
+            while not self._plaintext and not self.connection.peer_closed:
+                self._receive_some()
+            taken = bytes(self._plaintext[:size])
+            self._plaintext = self._plaintext[size:]
+            return taken
+
+    def recv_into(self, buffer: bytearray | memoryview) -> int:
+        """Like `recv`, into `buffer`; how many bytes were put there."""
+        view = memoryview(buffer).cast("B")
+        data = self.recv(len(view))
+        view[: len(data)] = data
+        return len(data)
+
+    def recv_exactly(self, size: int) -> bytes:
+        """Exactly `size` bytes; EOFError when the peer closes before."""
+        parts = []
+        while size:
+            part = self.recv(size)
+            if not part:
+                raise EOFError(f"the peer closed its side {size} bytes early")
+            parts.append(part)
+            size -= len(part)
+        return b"".join(parts)
+
+    def pending(self) -> int:
+        """How many bytes `recv` gives without waiting."""
+        return len(self._plaintext)
+
+    def _receive_some(self) -> None:
+        """One read of the transport, into the connection."""
+        data = self._socket.recv(_READ_SIZE)
+        with self._state:
+            try:
+                if data:
+                    plaintext = self.connection.receive(data)
+                else:
+                    plaintext = b""
+                    self.connection.receive_eof()
+            finally:
+                self._flush_quietly()
+            if plaintext:
+                self._plaintext = memoryview(plaintext)
+
+    # -- Sending ------------------------------------------------------------------------------------------------------
+
+    def sendall(self, data: Data) -> None:
+        """Send all of `data`.
+
+        Raises:
+            TLSError: the connection has failed; when the peer refused it with an alert, that is raised.
+            ConnectionClosed: this side was closed for sending.
+            TimeoutError, OSError: as for sockets.
+        """
+        self.handshake()
+        view = memoryview(data).cast("B")
+        for start in range(0, len(view), _READ_SIZE):
+            with self._state:
+                self.connection.send(view[start : start + _READ_SIZE])
+            self._flush()
+
+    def send(self, data: Data) -> int:
+        """Like `sendall`; how many bytes were sent, which is all of them."""
+        self.sendall(data)
+        return len(memoryview(data).cast("B"))
+
+    def update_keys(self, *, request_peer: bool = True) -> None:
+        """Change this side's sending keys (RFC 9846 4.7.3); see `Connection.update_keys`."""
+        self.handshake()
+        with self._state:
+            self.connection.update_keys(request_peer=request_peer)
+        self._flush()
+
+    def _flush(self) -> None:
+        with self._sending:
+            while True:
+                with self._state:
+                    piece = self.connection.data_to_send(_READ_SIZE)
+                if not piece:
+                    return
+                try:
+                    self._socket.sendall(piece)
+                except (BrokenPipeError, ConnectionResetError):
+                    self._raise_last_alert()
+                    raise
+
+    def _flush_quietly(self) -> None:
+        """Send what waits; if the transport is gone, what was received says more than that."""
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self._flush()
+
+    def _raise_last_alert(self) -> None:
+        """A peer that hangs up often has said why: look, without waiting."""
+        if self._closed or self.connection.failure is not None:
+            return
+        usual = self._socket.gettimeout()
+        self._socket.settimeout(0)
+        try:
+            with self._state:
+                while data := self._socket.recv(_READ_SIZE):
+                    self.connection.receive(data)
+        except OSError:
+            return
+        finally:
+            self._socket.settimeout(usual)
+
+    # -- The end ------------------------------------------------------------------------------------------------------
+
+    def close_write(self) -> None:
+        """Say that this side sends no more (close_notify), and go on receiving: half-close."""
+        with self._state:
+            self.connection.close()
+        self._flush_quietly()
+
+    def close(self) -> None:
+        """Send close_notify, if that is still to be done, and close the socket."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            with self._state:
+                self.connection.close()
+            with contextlib.suppress(OSError):
+                self._flush()
+            if self.connection.failure is not None and self.connection.failure.alert is not None:
+                self._linger()
+        finally:
+            self._socket.close()
+
+    def _linger(self) -> None:
+        """Let the peer read our alert: a socket closed over unread data resets the connection, alert and all."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
+            deadline = time.monotonic() + _LINGER_SECONDS
+            left = _LINGER_BYTES
+            while left > 0 and (wait := deadline - time.monotonic()) > 0:
+                self._socket.settimeout(wait)
+                data = self._socket.recv(_READ_SIZE)
+                if not data:
+                    return
+                left -= len(data)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # -- As a socket --------------------------------------------------------------------------------------------------
+
+    def settimeout(self, seconds: float | None) -> None:
+        """Bound each wait for the network; None for no bound."""
+        if seconds == 0:
+            raise ValueError("a TLSSocket is blocking: without waiting, drive a ClientConnection or ServerConnection")
+        self._socket.settimeout(seconds)
+
+    def gettimeout(self) -> float | None:
+        """The bound on each wait."""
+        return self._socket.gettimeout()
+
+    def fileno(self) -> int:
+        """The socket's file descriptor. Data may wait in `pending()` although it is not readable."""
+        return self._socket.fileno()
+
+    def getpeername(self) -> Any:
+        """The other end's address."""
+        return self._socket.getpeername()
+
+    def getsockname(self) -> Any:
+        """This end's address."""
+        return self._socket.getsockname()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "handshaking" if self.connection.handshaking else "open"
+        return f"<TLSSocket {state}, {type(self.connection).__name__}>"
+
+
+def connect(
+    address: Address,
+    config: ClientConfig,
+    *,
+    server_name: str | None = None,
+    timeout: float | None = None,
+) -> TLSSocket[ClientConnection]:
+    """Connect, and finish the handshake.
+
+    Args:
+        address: host and port.
+        config: whom to trust, and the certificates to choose from.
+        server_name: the name that the server's certificate must be valid for, when it is not the host.
+        timeout: seconds for the TCP connection, for the handshake, and then for each wait; None for no bound.
+
+    Raises:
+        TLSError: the handshake failed. OSError: the connection could not be made.
+    """
+    connection = ClientConnection(config, server_name or address[0])
+    sock = socket.create_connection(address, timeout)
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return TLSSocket(sock, connection, handshake_timeout=timeout).handshake()
+
+
+class Listener:
+    """A listening socket that gives a TLSSocket for each client.
+
+    >>> with Listener(("127.0.0.1", 8443), config) as listener:  # doctest: +SKIP
+    ...     for tls in listener:
+    ...         threading.Thread(target=serve, args=(tls,)).start()
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        config: ServerConfig,
+        *,
+        handshake_timeout: float | None = 10.0,
+        timeout: float | None = None,
+        backlog: int = 128,
+        reuse_port: bool = False,
+    ) -> None:
+        """Binds and listens.
+
+        Args:
+            address: host and port; port 0 for any free one, see `address`.
+            config: for every connection.
+            handshake_timeout: seconds that a client may take for the whole handshake.
+            timeout: bound on each wait of the connections afterwards.
+            backlog: how many connections may wait to be accepted.
+            reuse_port: whether other processes may listen on the same port (SO_REUSEPORT).
+
+        Raises:
+            OSError: the address cannot be had.
+        """
+        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        self._socket = socket.create_server(address, family=family, backlog=backlog, reuse_port=reuse_port)
+        self._config = config
+        self._handshake_timeout = handshake_timeout
+        self._timeout = timeout
+
+    @property
+    def address(self) -> Address:
+        """Host and port that are listened on."""
+        host, port = self._socket.getsockname()[:2]
+        return host, port
+
+    def accept(self) -> TLSSocket[ServerConnection]:
+        """The next client. Its handshake is not done yet, so that a slow one holds up nobody but itself.
+
+        It happens at the first use of the TLSSocket, or by its `handshake()`, in whatever thread that is.
+
+        Raises:
+            ConnectionClosed: the listener is closed.
+        """
+        try:
+            sock, _ = self._socket.accept()
+        except OSError as error:
+            if self._socket.fileno() < 0:
+                raise ConnectionClosed("the listener is closed") from error
+            raise
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.settimeout(self._timeout)
+        return TLSSocket(sock, ServerConnection(self._config), handshake_timeout=self._handshake_timeout)
+
+    def __iter__(self) -> Iterator[TLSSocket[ServerConnection]]:
+        while True:
+            try:
+                yield self.accept()
+            except ConnectionClosed:
+                return
+
+    def settimeout(self, seconds: float | None) -> None:
+        """Bound how long `accept` waits."""
+        self._socket.settimeout(seconds)
+
+    def fileno(self) -> int:
+        """The listening socket's file descriptor."""
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        """Listen no more; wakes a thread that waits in `accept`."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+
+def _timed_out(seconds: float | None) -> HandshakeTimeout:
+    limit = "the socket's timeout" if seconds is None else f"{seconds:g} s"
+    return HandshakeTimeout(f"the handshake was not finished within {limit}")

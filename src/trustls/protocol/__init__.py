@@ -1,0 +1,1 @@
+"""Key schedules, transcript, record layer: TLS state without a handshake."""

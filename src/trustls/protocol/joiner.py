@@ -1,0 +1,72 @@
+"""Handshake messages out of records: joined over fragments, within limits (RFC 9846 5.1)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from trustls.errors import DecodeError, Misbehaviour
+from trustls.wire.enums import HandshakeType
+
+_HEADER: Final = 4
+# Far above any honest message; a CertificateRequest's names alone may take 2^16.
+_LARGE: Final = 1 << 17
+_MEDIUM: Final = 1 << 16
+_LIMITS: dict[int, int] = {
+    HandshakeType.CLIENT_HELLO: _LARGE,
+    HandshakeType.CERTIFICATE: _LARGE,
+    HandshakeType.COMPRESSED_CERTIFICATE: _LARGE,
+    HandshakeType.CERTIFICATE_REQUEST: _LARGE,
+    HandshakeType.NEW_SESSION_TICKET: (1 << 16) + 512,
+    HandshakeType.FINISHED: 64,
+    HandshakeType.KEY_UPDATE: 1,
+    HandshakeType.END_OF_EARLY_DATA: 0,
+    HandshakeType.HELLO_REQUEST: 0,
+    HandshakeType.SERVER_HELLO_DONE: 0,
+}
+
+
+class HandshakeJoiner:
+    """Collects the contents of handshake records and gives whole messages."""
+
+    __slots__ = ("_buffer",)
+
+    def __init__(self) -> None:
+        self._buffer: bytes | bytearray = b""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no bytes wait: the last message ended where its record did."""
+        return not self._buffer
+
+    def add(self, fragment: bytes) -> None:
+        """The content of the next handshake record."""
+        buffer = self._buffer
+        if not buffer:
+            self._buffer = fragment
+        elif isinstance(buffer, bytearray):
+            buffer += fragment
+        else:
+            # A bytearray grows in place: a message sent a byte a record costs no more than its length.
+            self._buffer = bytearray(buffer) + fragment
+
+    def next_message(self) -> tuple[int, bytes] | None:
+        """Type and exact bytes, header included, of the next message; None until it is whole."""
+        buffer = self._buffer
+        if len(buffer) < _HEADER:
+            return None
+        kind = buffer[0]
+        size = buffer[1] << 16 | buffer[2] << 8 | buffer[3]
+        limit = _LIMITS.get(kind, _MEDIUM)
+        if size > limit:
+            # Refused by its header, before any of it is kept.
+            raise DecodeError(
+                Misbehaviour.MESSAGE_TOO_LARGE, f"{HandshakeType(kind)} of {size} bytes, at most {limit} are taken"
+            )
+        end = _HEADER + size
+        if len(buffer) < end:
+            return None
+        if len(buffer) == end:
+            self._buffer = b""
+            return kind, bytes(buffer)
+        self._buffer = buffer[end:]
+        return kind, bytes(buffer[:end])

@@ -1,0 +1,163 @@
+"""What went over the wire, decoded, as records of `logging` (logger `trustls.handshake`, level TRACE, which is 5).
+
+Each handshake message is one record: a readable tree with names instead of numbers. `record.event` holds it as a value.
+No secret is ever in it; for those there is the key log, which is apart and opt-in. Switched off, it costs one `if`.
+
+>>> import logging, trustls
+>>> logging.basicConfig()
+>>> logging.getLogger("trustls.handshake").setLevel(trustls.TRACE)  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from trustls.errors import AlertDescription, CertificateRejected, TLSError
+from trustls.trust.certificate import Certificate
+from trustls.wire.enums import ExtensionType, OpenEnum, is_grease
+from trustls.wire.extensions import Extended, KeyShareEntry
+from trustls.wire.messages import CertificateEntry, HandshakeMessage
+from trustls.wire.names import DistinguishedName, shown
+
+TRACE: Final = 5
+SENT: Final = "sent"
+RECEIVED: Final = "received"
+
+_logger = logging.getLogger("trustls.handshake")
+logging.addLevelName(TRACE, "TRACE")
+
+# Bytes of an opaque value that are shown; what is longer is given by its length.
+_SHOWN_BYTES: Final = 32
+_INDENT: Final = "  "
+
+
+@dataclass(frozen=True, slots=True)
+class HandshakeEvent:
+    """One handshake message: who saw it ("client" or "server"), in which direction, typed, and its exact bytes."""
+
+    role: str
+    direction: str
+    message: HandshakeMessage
+    raw: bytes
+
+    def __str__(self) -> str:
+        title = f"{self.role} {self.direction} {_title(self.message)} ({len(self.raw)} bytes)"
+        return "\n".join([title, *_fields(self.message, 1)])
+
+
+def enabled() -> bool:
+    """Whether anybody listens."""
+    return _logger.isEnabledFor(TRACE)
+
+
+def message(is_client: bool, direction: str, content: HandshakeMessage, raw: bytes) -> None:
+    """Log one handshake message."""
+    event = HandshakeEvent(_role(is_client), direction, content, raw)
+    _logger.log(TRACE, "%s", event, extra={"event": event})
+
+
+def alert(is_client: bool, direction: str, description: int) -> None:
+    """Log an alert."""
+    if _logger.isEnabledFor(TRACE):
+        try:
+            name = AlertDescription(description).name.lower()
+        except ValueError:
+            name = f"unknown ({description})"
+        _logger.log(TRACE, "%s %s Alert %s", _role(is_client), direction, name)
+
+
+def failure(is_client: bool, error: TLSError) -> None:
+    """Log why a connection ended."""
+    _logger.debug("%s failed: %s: %s", _role(is_client), type(error).__name__, error)
+
+
+def _role(is_client: bool) -> str:
+    return "client" if is_client else "server"
+
+
+def _title(content: object) -> str:
+    return type(content).__name__.removesuffix("Message")
+
+
+def _fields(content: object, depth: int) -> Iterator[str]:
+    """The fields of a message that are there, a line or a subtree each."""
+    if not dataclasses.is_dataclass(content):
+        return
+    fields = [field for field in dataclasses.fields(content) if field.repr and field.name != "unknown_extensions"]
+    for field in fields:
+        value = getattr(content, field.name)
+        if value is not None:
+            yield from _named(field.name, value, depth)
+    if isinstance(content, Extended):
+        for kind, body in content.unknown_extensions:
+            name = "GREASE" if is_grease(kind) else "unknown extension"
+            yield f"{_INDENT * depth}{name} 0x{kind:04x}: {_opaque(body)}"
+
+
+def _named(name: str, value: object, depth: int) -> Iterator[str]:
+    indent = _INDENT * depth
+    if isinstance(value, tuple):
+        yield from _listed(name, value, depth)
+    elif name == "certificate" and isinstance(value, bytes):
+        yield f"{indent}{name}: {_certificate(value)}"
+    elif dataclasses.is_dataclass(value):
+        yield f"{indent}{name}:"
+        yield from _fields(value, depth + 1)
+    else:
+        yield f"{indent}{name}: {_text(value)}"
+
+
+def _listed(name: str, items: tuple[object, ...], depth: int) -> Iterator[str]:
+    indent = _INDENT * depth
+    if not items:
+        yield f"{indent}{name}: none"
+    elif all(isinstance(item, OpenEnum) for item in items):
+        yield f"{indent}{name}: {', '.join(map(_text, items))}"
+    else:
+        yield f"{indent}{name}:"
+        for item in items:
+            if isinstance(item, KeyShareEntry):
+                yield f"{indent}{_INDENT}{item.group}: {len(item.key_exchange)} bytes"
+            elif isinstance(item, CertificateEntry):
+                yield f"{indent}{_INDENT}{_certificate(item.certificate)}"
+                for kind in item.extension_types():
+                    yield f"{indent}{_INDENT * 2}with {ExtensionType(kind)}"
+            elif dataclasses.is_dataclass(item):
+                yield from _fields(item, depth + 1)
+            else:
+                yield f"{indent}{_INDENT}{_text(item)}"
+
+
+def _text(value: object) -> str:
+    if isinstance(value, OpenEnum):
+        return f"GREASE {value.name}" if not value.is_known and is_grease(value) else value.iana
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, bytes):
+        return _opaque(value)
+    if isinstance(value, DistinguishedName):
+        return value.rfc4514()
+    if isinstance(value, str):
+        return shown(value)
+    return str(value)
+
+
+def _opaque(value: bytes) -> str:
+    if not value:
+        return "empty"
+    if len(value) <= 16 and value.isascii() and value.decode("ascii").isprintable():
+        return value.decode("ascii")  # ALPN names, and little else, look like this.
+    if len(value) <= _SHOWN_BYTES:
+        return value.hex()
+    return f"{value[:_SHOWN_BYTES].hex()}... ({len(value)} bytes)"
+
+
+def _certificate(der: bytes) -> str:
+    try:
+        return str(Certificate.from_der(der))
+    except CertificateRejected as error:
+        return f"{len(der)} bytes that are no certificate ({error})"

@@ -1,0 +1,298 @@
+"""RootCertStore: the CAs that are trusted, found by the bytes of their name.
+
+A root is a trust anchor (RFC 5280 6.1.1 (d)): it is believed because it is here, so its own signature is not checked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from cryptography import x509
+
+from trustls.errors import CertificateRejected, ConfigError
+from trustls.trust.certificate import Certificate, PEMSource, pem_blocks, pem_origin
+from trustls.wire.names import DistinguishedName
+
+CertificateSource: TypeAlias = Certificate | x509.Certificate | bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A certificate that was given to a store and is not in it."""
+
+    subject: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.subject}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class RootReport:
+    """What became of the certificates given to a store.
+
+    Attributes:
+        added: how many are in the store.
+        left_out: those that are not, and why (duplicate, unreadable, no CA).
+        warnings: those that are in the store, but of no use at the time they were added (expired).
+    """
+
+    added: int = 0
+    left_out: tuple[LeftOut, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        lines = [f"{self.added} added, {len(self.left_out)} left out"]
+        lines += [f"left out {one}" for one in self.left_out]
+        lines += [f"warning: {one}" for one in self.warnings]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    certificates: tuple[Certificate, ...]
+    by_subject: dict[bytes, tuple[Certificate, ...]]
+    report: RootReport
+
+
+class RootCertStore:
+    """The CAs that are trusted.
+
+    Safe to share between threads. A store can grow at any time: a verification that is under way sees it as it was
+    before or as it is after, never in between. Iteration and `subjects` keep the order in which roots were added.
+
+    Args:
+        certificates: the roots to begin with; raises as `add` does.
+
+    >>> len(RootCertStore())
+    0
+    """
+
+    __slots__ = ("_lock", "_state")
+
+    def __init__(self, certificates: Iterable[CertificateSource] = ()) -> None:
+        self._lock = threading.Lock()
+        self._state = _State((), {}, RootReport())
+        for certificate in certificates:
+            self.add(certificate)
+
+    @classmethod
+    def from_pem(cls, source: PEMSource) -> RootCertStore:
+        """A store of the CA certificates in a PEM file: its text, or the path of one. See `add_pem`."""
+        store = cls()
+        store.add_pem(source)
+        return store
+
+    @classmethod
+    def from_der(cls, *certificates: bytes) -> RootCertStore:
+        """A store of these certificates, each one DER; raises as `add` does."""
+        return cls(certificates)
+
+    @classmethod
+    def system(cls) -> RootCertStore:
+        """The CAs that this system trusts: its PEM bundle, or SSL_CERT_FILE and SSL_CERT_DIR when they are set.
+
+        Raises:
+            ConfigError: there is none, or this system keeps its roots elsewhere (Windows, macOS).
+        """
+        store = cls()
+        file, directories = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
+        if file or directories:
+            named = [Path(file)] if file else []
+            store._add_files([*named, *_files_in((directories or "").split(os.pathsep))])
+            if not store:
+                raise ConfigError(f"no CA certificate found in SSL_CERT_FILE={file} and SSL_CERT_DIR={directories}")
+            return store
+        if sys.platform in ("win32", "darwin", "ios"):
+            raise ConfigError(
+                "the roots of this system are not in a file: set SSL_CERT_FILE to a PEM bundle, or pass one to "
+                "RootCertStore.from_pem, such as certifi.where()"
+            )
+        for path in _BUNDLES:
+            if Path(path).is_file():
+                store.add_pem(path)
+                return store
+        store._add_files(_files_in(_DIRECTORIES))
+        if store:
+            return store
+        raise ConfigError(
+            f"no root certificates found in {', '.join(_BUNDLES)}: install ca-certificates or set SSL_CERT_FILE"
+        )
+
+    def add(self, certificate: CertificateSource) -> None:
+        """Trust one more CA: a Certificate, a cryptography certificate, or DER. One that is there already is left out.
+
+        Raises:
+            ConfigError: it is not a CA, or no well-formed certificate.
+        """
+        if isinstance(certificate, x509.Certificate):
+            certificate = Certificate.from_x509(certificate)
+        elif not isinstance(certificate, Certificate):
+            if not isinstance(certificate, (bytes, bytearray, memoryview)):
+                raise ConfigError(f"a root is a certificate or DER bytes, not {type(certificate).__name__}")
+            if bytes(certificate[:11]) == b"-----BEGIN ":
+                raise ConfigError("these bytes are PEM: use add_pem")
+            try:
+                certificate = Certificate.from_der(bytes(certificate))
+            except CertificateRejected as error:
+                raise ConfigError(f"a root cannot be parsed: {error.detail}") from None
+        reason = _not_a_root(certificate)
+        if reason:
+            raise ConfigError(f"{certificate.title} cannot be a root: {reason}")
+        self._grow([certificate], [])
+
+    def add_pem(self, source: PEMSource) -> RootReport:
+        """Trust every CA in a PEM file, and say what became of each certificate in it.
+
+        A certificate that cannot be read, is no CA, or is in the store already is left out; `report` has it too.
+
+        Args:
+            source: PEM text as bytes or str, or the path of a file of it.
+
+        Raises:
+            ConfigError: there is no certificate in it, or none that can be a root.
+            OSError: the file cannot be read.
+        """
+        good, left_out = _sorted_out(source)
+        if not good:
+            if not left_out:
+                raise ConfigError(
+                    f"there is no certificate in {pem_origin(source)}: expected -----BEGIN CERTIFICATE-----"
+                )
+            raise ConfigError(f"no certificate in {pem_origin(source)} can be a root: {left_out[0]}")
+        return self._grow(good, left_out)
+
+    @property
+    def report(self) -> RootReport:
+        """What became of all certificates given to this store."""
+        return self._state.report
+
+    def subjects(self) -> tuple[DistinguishedName, ...]:
+        """The names of the roots in store order, each once."""
+        return tuple(roots[0].subject for roots in self._state.by_subject.values())
+
+    def named(self, subject: DistinguishedName) -> tuple[Certificate, ...]:
+        """The roots with exactly this name."""
+        return self._state.by_subject.get(subject.der, ())
+
+    def __len__(self) -> int:
+        return len(self._state.certificates)
+
+    def __iter__(self) -> Iterator[Certificate]:
+        return iter(self._state.certificates)
+
+    def __contains__(self, certificate: object) -> bool:
+        return isinstance(certificate, Certificate) and certificate in self.named(certificate.subject)
+
+    def __repr__(self) -> str:
+        return f"<RootCertStore of {len(self)}>"
+
+    def __copy__(self) -> RootCertStore:
+        copy = type(self)()
+        copy._state = self._state
+        return copy
+
+    def __deepcopy__(self, memo: object) -> RootCertStore:
+        return self.__copy__()
+
+    def __reduce__(self) -> tuple[type[RootCertStore], tuple[tuple[Certificate, ...]]]:
+        return type(self), (self._state.certificates,)
+
+    def _add_files(self, files: Iterable[Path]) -> None:
+        """Add what can be read of the system's files, in which the same root stands again and again, at one stroke."""
+        good: dict[Certificate, None] = {}
+        left_out: list[LeftOut] = []
+        for file in dict.fromkeys(file.resolve() for file in files):
+            with contextlib.suppress(OSError):
+                found, unfit = _sorted_out(file)
+                good.update(dict.fromkeys(found))
+                left_out += unfit
+        self._grow(list(good), left_out)
+
+    def _grow(self, certificates: list[Certificate], left_out: list[LeftOut]) -> RootReport:
+        now = time.time()
+        with self._lock:
+            # Readers take `_state` once, without the lock: the old state stays as it is, the new one replaces it whole.
+            state = self._state
+            all_certificates = list(state.certificates)
+            by_subject = dict(state.by_subject)
+            warnings = []
+            for certificate in certificates:
+                named = by_subject.get(certificate.subject.der, ())
+                if certificate in named:
+                    left_out.append(LeftOut(certificate.title, "it is in the store already"))
+                    continue
+                if certificate.not_after < now:
+                    warnings.append(f"{certificate.title} expired on {certificate.not_after_utc:%Y-%m-%d}")
+                by_subject[certificate.subject.der] = (*named, certificate)
+                all_certificates.append(certificate)
+            added = len(all_certificates) - len(state.certificates)
+            report = RootReport(added, tuple(left_out), tuple(warnings))
+            total = RootReport(
+                state.report.added + added,
+                state.report.left_out + report.left_out,
+                state.report.warnings + report.warnings,
+            )
+            self._state = _State(tuple(all_certificates), by_subject, total)
+        return report
+
+
+def _files_in(directories: Iterable[str]) -> Iterator[Path]:
+    for directory in directories:
+        if directory:
+            with contextlib.suppress(OSError):
+                yield from (file for file in sorted(Path(directory).iterdir()) if file.is_file())
+
+
+def _sorted_out(source: PEMSource) -> tuple[list[Certificate], list[LeftOut]]:
+    """The certificates of a PEM file that can be roots, and the others."""
+    good: list[Certificate] = []
+    left_out: list[LeftOut] = []
+    for number, block in enumerate(pem_blocks(source), 1):
+        if block is None:
+            left_out.append(LeftOut(f"certificate {number}", "it is no base64"))
+            continue
+        try:
+            certificate = Certificate.from_der(block)
+        except CertificateRejected as error:
+            left_out.append(LeftOut(f"certificate {number}", error.detail))
+            continue
+        reason = _not_a_root(certificate)
+        if reason:
+            left_out.append(LeftOut(certificate.title, reason))
+        else:
+            good.append(certificate)
+    return good, left_out
+
+
+def _not_a_root(certificate: Certificate) -> str:
+    try:
+        if certificate.version != 3:
+            return f"it is of version {certificate.version}, which cannot say that it is a CA"
+        if not certificate.is_ca:
+            return "it is not a CA certificate (its basicConstraints do not say CA:TRUE)"
+        if not certificate.subject:
+            return "it has no name"
+    except CertificateRejected as error:
+        return error.detail
+    return ""
+
+
+_BUNDLES = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+    "/usr/local/etc/ssl/cert.pem",
+    "/usr/local/share/certs/ca-root-nss.crt",
+)
+_DIRECTORIES = ("/etc/ssl/certs", "/etc/pki/tls/certs", "/usr/local/etc/ssl/certs", "/system/etc/security/cacerts")

@@ -1,0 +1,186 @@
+"""Signatures on certificates, by exact AlgorithmIdentifier (RFC 5280 4.1.1.2), and which keys are accepted.
+
+An algorithm is known by all the bytes of its identifier, parameters included, so that there is nothing to interpret.
+There is no SHA-1, no MD5, no RSA below 2048 bits and no curve outside P-256, P-384, P-521 and Ed25519.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, padding, rsa
+
+from trustls.errors import CertificateProblem, CertificateRejected, DecodeError
+from trustls.trust.cache import BoundedCache
+from trustls.trust.certificate import Certificate, Fault
+from trustls.wire import der as _der
+
+MIN_RSA_BITS: Final = 2048
+MAX_RSA_BITS: Final = 8192
+
+
+class SignatureAlgorithm(NamedTuple):
+    """How one AlgorithmIdentifier is verified: the key it needs, and the rest of `verify`'s arguments."""
+
+    name: str
+    key_type: type[Any]
+    arguments: tuple[Any, ...]
+
+
+def key_fault(certificate: Certificate) -> Fault | None:
+    """Why the certificate's key is not accepted, for whatever purpose; None when it is."""
+    try:
+        key = certificate.public_key
+    except CertificateRejected as error:
+        return Fault(error.reason, error.detail)
+    if isinstance(key, rsa.RSAPublicKey):
+        bits = key.key_size
+        if MIN_RSA_BITS <= bits <= MAX_RSA_BITS and bits % 8 == 0:
+            return None
+        kind = f"{bits} bits of RSA; accepted are {MIN_RSA_BITS} to {MAX_RSA_BITS}, in steps of 8"
+    elif isinstance(key, ec.EllipticCurvePublicKey):
+        # A curve is named. One that is spelled out may differ from that name in one number (CVE-2020-0601).
+        if certificate.spki_algorithm in _CURVES:
+            return None
+        kind = f"on the curve {key.curve.name}; accepted are P-256, P-384 and P-521, by name"
+    elif isinstance(key, _OTHER_KEYS):
+        return None
+    else:
+        kind = f"of the kind {type(key).__name__}; accepted are RSA, ECDSA, Ed25519 and ML-DSA"
+    return Fault(CertificateProblem.WEAK_KEY, f"the key of {certificate.title} is {kind}")
+
+
+def is_verified(issuer: Certificate, certificate: Certificate) -> bool:
+    """Whether `signature_fault` has lately found that this issuer's key signed this certificate: costs no signature."""
+    return _VERIFIED.get((issuer.spki_sha256, certificate.sha256)) is not None
+
+
+def signature_fault(issuer: Certificate, certificate: Certificate) -> Fault | None:
+    """Verify that the issuer's key signed the certificate; None when it did, else what is wrong.
+
+    A success is remembered. The issuer's key must have passed `key_fault`.
+    """
+    algorithm = _ALGORITHMS.get(certificate.signature_algorithm)
+    if algorithm is None:
+        return Fault(
+            CertificateProblem.UNSUPPORTED_SIGNATURE,
+            f"{certificate.title} is signed with {algorithm_name(certificate.signature_algorithm)}",
+        )
+    key = issuer.public_key
+    # A key that is marked for RSASSA-PSS may do nothing else (RFC 4055 1.2).
+    if not isinstance(key, algorithm.key_type) or (
+        _RSASSA_PSS in issuer.spki_algorithm[:16] and algorithm.name.startswith("RSA PKCS#1")
+    ):
+        return Fault(
+            CertificateProblem.BAD_SIGNATURE,
+            f"{certificate.title} claims {algorithm.name}, which is not for the key of its issuer {issuer.title}",
+        )
+    verify: Callable[..., None] = key.verify
+    try:
+        verify(certificate.signature, certificate.tbs, *algorithm.arguments)
+    except (InvalidSignature, UnsupportedAlgorithm, ValueError):
+        return Fault(CertificateProblem.BAD_SIGNATURE, _bad_signature(issuer, certificate))
+    _VERIFIED.put((issuer.spki_sha256, certificate.sha256), True)
+    return None
+
+
+def algorithm_name(identifier: bytes) -> str:
+    """The name of an AlgorithmIdentifier for a message; its OID when it is not supported."""
+    algorithm = _ALGORITHMS.get(identifier)
+    if algorithm is not None:
+        return algorithm.name
+    try:
+        start, stop = _der.whole(identifier, _der.SEQUENCE)
+        start, stop = _der.expect(identifier, start, stop, _der.OBJECT_IDENTIFIER)
+        dotted = _der.dotted(identifier[start:stop])
+    except DecodeError:
+        return "a malformed algorithm identifier"
+    return _REFUSED_NAMES.get(dotted, f"the algorithm {dotted}")
+
+
+def _bad_signature(issuer: Certificate, certificate: Certificate) -> str:
+    wanted = certificate.authority_key_identifier
+    if wanted is not None and issuer.subject_key_identifier not in (None, wanted):
+        return (
+            f"{certificate.title} was signed by another key than that of {issuer.title} here: the issuer's name is the "
+            "same, the key is not (was that CA made anew?)"
+        )
+    return f"{certificate.title} does not carry the signature of {issuer.title}"
+
+
+def _sequence(*parts: bytes) -> bytes:
+    content = b"".join(parts)
+    return bytes([0x30, len(content)]) + content
+
+
+def _oid(dotted: str) -> bytes:
+    content = _der.undotted(dotted)
+    return bytes([_der.OBJECT_IDENTIFIER, len(content)]) + content
+
+
+def _algorithms() -> dict[bytes, SignatureAlgorithm]:
+    null = bytes([_der.NULL, 0])
+    table: dict[bytes, SignatureAlgorithm] = {}
+    hash_oids: list[tuple[hashes.HashAlgorithm, str]] = [
+        (hashes.SHA256(), "2.16.840.1.101.3.4.2.1"),
+        (hashes.SHA384(), "2.16.840.1.101.3.4.2.2"),
+        (hashes.SHA512(), "2.16.840.1.101.3.4.2.3"),
+    ]
+    for index, (digest, hash_oid) in enumerate(hash_oids):
+        name = f"SHA-{digest.digest_size * 8}"
+        ecdsa = SignatureAlgorithm(f"ECDSA with {name}", ec.EllipticCurvePublicKey, (ec.ECDSA(digest),))
+        table[_sequence(_oid(f"1.2.840.10045.4.3.{2 + index}"))] = ecdsa
+        pkcs1 = SignatureAlgorithm(f"RSA PKCS#1 with {name}", rsa.RSAPublicKey, (padding.PKCS1v15(), digest))
+        pkcs1_oid = _oid(f"1.2.840.113549.1.1.{11 + index}")
+        table[_sequence(pkcs1_oid, null)] = pkcs1
+        # RFC 4055 5 wants the NULL, but some signers leave it out.
+        table[_sequence(pkcs1_oid)] = pkcs1
+        pss = SignatureAlgorithm(
+            f"RSA-PSS with {name}", rsa.RSAPublicKey, (padding.PSS(padding.MGF1(digest), digest.digest_size), digest)
+        )
+        # RFC 4055 3.1: hash, MGF1 with the same hash, and a salt of the hash's length; the hash with or without NULL.
+        for hash_identifier in (_sequence(_oid(hash_oid), null), _sequence(_oid(hash_oid))):
+            mask = _sequence(_oid("1.2.840.113549.1.1.8"), hash_identifier)
+            parameters = b"".join(
+                bytes([0xA0 + number, len(value)]) + value
+                for number, value in enumerate((hash_identifier, mask, bytes([_der.INTEGER, 1, digest.digest_size])))
+            )
+            table[_sequence(_oid("1.2.840.113549.1.1.10"), _sequence(parameters))] = pss
+    table[_sequence(_oid("1.3.101.112"))] = SignatureAlgorithm("Ed25519", ed25519.Ed25519PublicKey, ())
+    for index, (name, key_type) in enumerate(
+        (("44", mldsa.MLDSA44PublicKey), ("65", mldsa.MLDSA65PublicKey), ("87", mldsa.MLDSA87PublicKey))
+    ):
+        # RFC 9881 2.
+        table[_sequence(_oid(f"2.16.840.1.101.3.4.3.{17 + index}"))] = SignatureAlgorithm(
+            f"ML-DSA-{name}", key_type, ()
+        )
+    return table
+
+
+_RSASSA_PSS: Final = _oid("1.2.840.113549.1.1.10")
+_CURVES: Final = frozenset(
+    _sequence(_oid('1.2.840.10045.2.1'), _oid(curve)) for curve in ('1.2.840.10045.3.1.7', '1.3.132.0.34', '1.3.132.0.35')
+)
+_OTHER_KEYS: Final = (
+    ed25519.Ed25519PublicKey,
+    mldsa.MLDSA44PublicKey,
+    mldsa.MLDSA65PublicKey,
+    mldsa.MLDSA87PublicKey,
+)
+_ALGORITHMS: Final = _algorithms()
+_REFUSED_NAMES: Final = {
+    "1.2.840.113549.1.1.4": "RSA with MD5",
+    "1.2.840.113549.1.1.5": "RSA with SHA-1",
+    "1.2.840.113549.1.1.14": "RSA with SHA-224",
+    "1.2.840.113549.1.1.10": "RSA-PSS with unusual parameters",
+    "1.2.840.10045.4.1": "ECDSA with SHA-1",
+    "1.2.840.10045.4.3.1": "ECDSA with SHA-224",
+    "1.2.840.10040.4.3": "DSA with SHA-1",
+    "2.16.840.1.101.3.4.3.2": "DSA with SHA-256",
+    "1.3.101.113": "Ed448",
+}
+# Only successes: a failure is looked at anew each time, so a fault in here can only cost time.
+_VERIFIED: Final[BoundedCache[tuple[bytes, bytes], bool]] = BoundedCache(entries=2048, weight=2048)

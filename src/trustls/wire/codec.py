@@ -1,0 +1,223 @@
+"""Strict reading and writing of the presentation language: integers, opaque vectors, lists (RFC 9846 3).
+
+A `Reader` walks one `bytes` object and every parser ends with `finish()`, so that trailing bytes never pass. A `Codec`
+is a pair of functions for one structure; the small constructors at the end build those of lists.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from trustls.errors import DecodeError, Misbehaviour
+from trustls.wire.enums import OpenEnum
+
+T = TypeVar("T")
+E = TypeVar("E", bound=OpenEnum)
+
+
+class Reader:
+    """Reads one structure, named for error messages, from its exact bytes."""
+
+    __slots__ = ("_data", "_position", "name")
+
+    def __init__(self, data: bytes, name: str) -> None:
+        self._data = data
+        self._position = 0
+        self.name = name
+
+    def __bool__(self) -> bool:
+        """Whether bytes are left."""
+        return self._position < len(self._data)
+
+    def take(self, count: int) -> bytes:
+        """The next `count` bytes."""
+        start = self._position
+        end = start + count
+        if end > len(self._data):
+            raise DecodeError(Misbehaviour.TRUNCATED, self.name)
+        self._position = end
+        return self._data[start:end]
+
+    def u8(self) -> int:
+        """A uint8."""
+        position = self._position
+        if position >= len(self._data):
+            raise DecodeError(Misbehaviour.TRUNCATED, self.name)
+        self._position = position + 1
+        return self._data[position]
+
+    def u16(self) -> int:
+        """A uint16."""
+        return int.from_bytes(self.take(2), "big")
+
+    def u24(self) -> int:
+        """A uint24."""
+        return int.from_bytes(self.take(3), "big")
+
+    def u32(self) -> int:
+        """A uint32."""
+        return int.from_bytes(self.take(4), "big")
+
+    def vector8(self, low: int = 0, high: int = 0xFF) -> bytes:
+        """An opaque vector with a length of one byte, `low` to `high` bytes long."""
+        return self._vector(self.u8(), low, high)
+
+    def vector16(self, low: int = 0, high: int = 0xFFFF) -> bytes:
+        """An opaque vector with a length of two bytes, `low` to `high` bytes long."""
+        return self._vector(self.u16(), low, high)
+
+    def vector24(self, low: int = 0, high: int = 0xFFFFFF) -> bytes:
+        """An opaque vector with a length of three bytes, `low` to `high` bytes long."""
+        return self._vector(self.u24(), low, high)
+
+    def _vector(self, length: int, low: int, high: int) -> bytes:
+        if not low <= length <= high:
+            raise DecodeError(Misbehaviour.BAD_LENGTH, f"{self.name}: {length} bytes, {low} to {high} allowed")
+        return self.take(length)
+
+    def rest(self) -> bytes:
+        """All that is left."""
+        start = self._position
+        self._position = len(self._data)
+        return self._data[start:]
+
+    def finish(self) -> None:
+        """Refuse trailing bytes."""
+        left = len(self._data) - self._position
+        if left:
+            raise DecodeError(Misbehaviour.TRAILING_BYTES, f"{left} after {self.name}")
+
+
+def vector8(data: bytes) -> bytes:
+    """`data` behind a length of one byte."""
+    return len(data).to_bytes(1, "big") + data
+
+
+def vector16(data: bytes) -> bytes:
+    """`data` behind a length of two bytes."""
+    return len(data).to_bytes(2, "big") + data
+
+
+def vector24(data: bytes) -> bytes:
+    """`data` behind a length of three bytes."""
+    return len(data).to_bytes(3, "big") + data
+
+
+@dataclass(frozen=True, slots=True)
+class Codec(Generic[T]):
+    """How one structure is read from its exact bytes, and written."""
+
+    decode: Callable[[bytes], T]
+    encode: Callable[[T], bytes]
+
+
+def enum_list(kind: type[E], name: str, *, length_bytes: int = 2) -> Codec[tuple[E, ...]]:
+    """A non-empty list of enum values of two bytes each (of one byte each where `length_bytes` is 1 and E fits)."""
+    width = kind.width
+    prefix = length_bytes
+    formats = {1: "B", 2: "H"}[width]
+    members = kind.by_value
+
+    def decode(body: bytes) -> tuple[E, ...]:
+        size = int.from_bytes(body[:prefix], "big")
+        count, odd = divmod(size, width)
+        if len(body) != prefix + size or not count or odd:
+            raise DecodeError(Misbehaviour.BAD_LENGTH, name)
+        values = struct.unpack_from(f"!{count}{formats}", body, prefix)
+        return tuple([members.get(value) or kind(value) for value in values])
+
+    def encode(values: tuple[E, ...]) -> bytes:
+        return (len(values) * width).to_bytes(prefix, "big") + struct.pack(f"!{len(values)}{formats}", *values)
+
+    return Codec(decode, encode)
+
+
+def one_enum(kind: type[E], name: str) -> Codec[E]:
+    """A single enum value."""
+    width = kind.width
+
+    def decode(body: bytes) -> E:
+        if len(body) != width:
+            raise DecodeError(Misbehaviour.BAD_LENGTH, name)
+        return kind(int.from_bytes(body, "big"))
+
+    def encode(value: E) -> bytes:
+        return value.to_bytes(width, "big")
+
+    return Codec(decode, encode)
+
+
+def opaque_list(name: str, *, item_bytes: int, low: int = 1) -> Codec[tuple[bytes, ...]]:
+    """A non-empty list (two bytes of length) of opaque items, each of at least `low` bytes, behind `item_bytes`."""
+    high = (1 << 8 * item_bytes) - 1
+
+    def decode(body: bytes) -> tuple[bytes, ...]:
+        outer = Reader(body, name)
+        inner = Reader(outer.vector16(low=1), name)
+        outer.finish()
+        items = []
+        while inner:
+            items.append(inner.vector8(low, high) if item_bytes == 1 else inner.vector16(low, high))
+        return tuple(items)
+
+    def encode(items: tuple[bytes, ...]) -> bytes:
+        return vector16(b"".join([len(item).to_bytes(item_bytes, "big") + item for item in items]))
+
+    return Codec(decode, encode)
+
+
+def _decode_empty(body: bytes) -> bool:
+    if body:
+        raise DecodeError(Misbehaviour.TRAILING_BYTES, "an extension that must be empty")
+    return True
+
+
+EMPTY: Codec[bool] = Codec(_decode_empty, lambda present: b"")
+"""An extension that says all by being there: True, or None when it is absent."""
+
+OPAQUE: Codec[bytes] = Codec(lambda body: body, lambda value: value)
+"""Bytes whose meaning belongs to somebody else."""
+
+
+def _decode_opaque16(name: str) -> Callable[[bytes], bytes]:
+    def decode(body: bytes) -> bytes:
+        reader = Reader(body, name)
+        value = reader.vector16(low=1)
+        reader.finish()
+        return value
+
+    return decode
+
+
+def opaque16(name: str) -> Codec[bytes]:
+    """One non-empty opaque vector with a length of two bytes."""
+    return Codec(_decode_opaque16(name), vector16)
+
+
+def _decode_opaque8(name: str) -> Callable[[bytes], bytes]:
+    def decode(body: bytes) -> bytes:
+        reader = Reader(body, name)
+        value = reader.vector8()
+        reader.finish()
+        return value
+
+    return decode
+
+
+def opaque8(name: str) -> Codec[bytes]:
+    """One opaque vector with a length of one byte."""
+    return Codec(_decode_opaque8(name), vector8)
+
+
+def uint(width: int, name: str) -> Codec[int]:
+    """A single integer of `width` bytes."""
+
+    def decode(body: bytes) -> int:
+        if len(body) != width:
+            raise DecodeError(Misbehaviour.BAD_LENGTH, name)
+        return int.from_bytes(body, "big")
+
+    return Codec(decode, lambda value: value.to_bytes(width, "big"))

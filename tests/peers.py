@@ -1,0 +1,36 @@
+"""The other TLS implementations that tests talk to, and what happens when one is not installed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+
+# The command, the Debian package that brings it, and where else to get it.
+_PACKAGES = {
+    "openssl": ("openssl", "brew install openssl@3"),
+    "curl": ("curl", "brew install curl"),
+    "gnutls-cli": ("gnutls-bin", "brew install gnutls"),
+    "gnutls-serv": ("gnutls-bin", "brew install gnutls"),
+    "go": ("golang-go", "brew install go"),
+    "cargo": ("cargo", "brew install rust"),
+    "node": ("nodejs", "brew install node"),
+    "java": ("default-jdk-headless", "brew install openjdk"),
+}
+
+
+def require_peer(name: str) -> str:
+    """The path of a peer's command.
+
+    Where it is not installed the test is skipped with a reason that says how to get it; with TRUSTLS_REQUIRE_PEERS=1,
+    as in CI, it fails instead, so that a green run has talked to every peer.
+    """
+    path = shutil.which(name)
+    if path is not None:
+        return path
+    package, elsewhere = _PACKAGES[name]
+    reason = f"{name} is not installed here: apt-get install {package} (or {elsewhere})"
+    if os.environ.get("TRUSTLS_REQUIRE_PEERS") == "1":
+        pytest.fail(f"{reason}; TRUSTLS_REQUIRE_PEERS=1 asks for it", pytrace=False)
+    pytest.skip(reason)
