@@ -10,14 +10,12 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509.oid import ObjectIdentifier
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.trust.issuing import NOW, authority, dns, issue, leaf, raw, usage
-from trustls.errors import CertificateProblem, CertificateRejected, ConfigError
+from tests.trust.issuing import authority, dns, issue, leaf, raw, usage
+from trustls.errors import CertificateProblem, CertificateRejected, ConfigError, DecodeError
 from trustls.trust import certificate as module
 from trustls.trust.cache import BoundedCache
 from trustls.trust.certificate import Certificate, KeyUsage, NameForm
@@ -34,7 +32,7 @@ ALICE = leaf(ROOT, "CN=alice", names=NAMES, days=(-1, 214))
 DER = ALICE.x509.public_bytes(Encoding.DER)
 
 
-def test_a_certificate_says_what_pyca_says():
+def test_a_certificate_says_what_pyca_says() -> None:
     certificate, theirs = ALICE.certificate, ALICE.x509
     assert certificate.der == DER
     assert certificate.tbs == theirs.tbs_certificate_bytes
@@ -54,7 +52,7 @@ def test_a_certificate_says_what_pyca_says():
     assert certificate.extension("1.2.3") is None
 
 
-def test_names_come_from_the_alternative_name_by_form():
+def test_names_come_from_the_alternative_name_by_form() -> None:
     certificate = ALICE.certificate
     assert certificate.dns_names == ("alice.example.com", "*.example.com")
     assert list(map(str, certificate.ip_addresses)) == ["192.0.2.1", "2001:db8::1"]
@@ -63,7 +61,7 @@ def test_names_come_from_the_alternative_name_by_form():
     assert issue("CN=alice.example.com").certificate.dns_names == ()
 
 
-def test_what_a_certificate_may_do():
+def test_what_a_certificate_may_do() -> None:
     alice, root = ALICE.certificate, ROOT.certificate
     assert (alice.is_ca, alice.path_length) == (False, None)
     assert (root.is_ca, root.path_length) == (True, 1)
@@ -80,7 +78,7 @@ def test_what_a_certificate_may_do():
     assert alice.fault is None
 
 
-def test_a_bare_certificate_limits_nothing():
+def test_a_bare_certificate_limits_nothing() -> None:
     bare = issue("CN=bare", key_identifiers=False).certificate
     assert bare.extensions == ()
     assert bare.key_usage is None
@@ -89,26 +87,26 @@ def test_a_bare_certificate_limits_nothing():
     assert bare.subject_key_identifier is None
 
 
-def test_all_key_usages_are_read():
+def test_all_key_usages_are_read() -> None:
     every = usage("key_agreement", "decipher_only", "encipher_only", "content_commitment")
     assert issue("CN=a", key_usage=every).certificate.key_usage == (
         KeyUsage.KEY_AGREEMENT | KeyUsage.DECIPHER_ONLY | KeyUsage.ENCIPHER_ONLY | KeyUsage.CONTENT_COMMITMENT
     )
 
 
-def test_the_text_of_a_certificate_is_one_line():
+def test_the_text_of_a_certificate_is_one_line() -> None:
     assert str(ALICE.certificate) == "CN=alice (issued by CN=Root,O=Example, expires 2027-01-01)"
     assert repr(ALICE.certificate) == f"<Certificate {ALICE.certificate}>"
     nameless = issue("", issuer_name="").certificate
     assert str(nameless).startswith(f"serial number {nameless.serial_number:x} (issued by nobody")
 
 
-def test_unknown_critical_extensions_are_listed():
+def test_unknown_critical_extensions_are_listed() -> None:
     one = issue("CN=a", extra=[(raw("1.2.3.4", b"\5\0"), True), (raw("1.2.3.5", b"\5\0"), False)]).certificate
     assert one.unknown_critical_extensions == ("1.2.3.4",)
 
 
-def test_a_certificate_does_not_change():
+def test_a_certificate_does_not_change() -> None:
     with pytest.raises(AttributeError):
         ALICE.certificate.der = b""
     with pytest.raises(AttributeError):
@@ -117,10 +115,10 @@ def test_a_certificate_does_not_change():
         Certificate()
 
 
-def test_certificates_compare_by_der_and_survive_copying():
+def test_certificates_compare_by_der_and_survive_copying() -> None:
     certificate = ALICE.certificate
     module._PARSED.clear()
-    again = Certificate.from_der(bytearray(DER))
+    again = Certificate.from_der(bytes(bytearray(DER)))
     assert again is not certificate
     assert again == certificate
     assert len({again, certificate}) == 1
@@ -129,11 +127,11 @@ def test_certificates_compare_by_der_and_survive_copying():
     assert pickle.loads(pickle.dumps(certificate)) == copy.deepcopy(certificate) == certificate
 
 
-def test_the_same_bytes_give_the_same_object():
+def test_the_same_bytes_give_the_same_object() -> None:
     assert Certificate.from_der(DER) is Certificate.from_der(bytes(bytearray(DER)))
 
 
-def test_pem_is_read_from_bytes_text_and_path(tmp_path: Path):
+def test_pem_is_read_from_bytes_text_and_path(tmp_path: Path) -> None:
     pem = ALICE.certificate.pem() + "a comment\n" + ROOT.certificate.pem()
     file = tmp_path / "chain.pem"
     file.write_text(pem)
@@ -146,7 +144,7 @@ def test_pem_is_read_from_bytes_text_and_path(tmp_path: Path):
     assert x509.load_pem_x509_certificate(ALICE.certificate.pem().encode()) == ALICE.x509
 
 
-def test_pem_without_a_certificate_is_a_config_error(tmp_path: Path):
+def test_pem_without_a_certificate_is_a_config_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no certificate in the PEM text"):
         Certificate.from_pem(b"nothing")
     file = tmp_path / "key.pem"
@@ -157,7 +155,7 @@ def test_pem_without_a_certificate_is_a_config_error(tmp_path: Path):
         Certificate.from_pem(tmp_path / "missing.pem")
 
 
-def test_a_broken_certificate_in_pem_is_counted():
+def test_a_broken_certificate_in_pem_is_counted() -> None:
     good = ALICE.certificate.pem()
     for bad in ("AAAA", "%%%%"):
         text = f"{good}-----BEGIN CERTIFICATE-----\n{bad}\n-----END CERTIFICATE-----\n"
@@ -172,28 +170,26 @@ def malformed(der: bytes) -> str:
     return str(caught.value)
 
 
-def test_every_truncation_is_malformed():
+def test_every_truncation_is_malformed() -> None:
     for length in range(0, len(DER), 7):
         malformed(DER[:length])
     malformed(DER + b"\0")
     malformed(b"\x30\x84\x00\x02\x00\x00" + bytes(1 << 17))
 
 
-def test_a_duplicate_extension_is_malformed():
-    der = issue("CN=a", extra=[(raw("1.2.3.4", b"\5\0"), False), (raw("1.2.3.5", b"\5\0"), False)])
-    twice = der.x509.public_bytes(Encoding.DER).replace(b"\x06\x03\x2a\x03\x05", b"\x06\x03\x2a\x03\x04")
-    assert twice == der.x509.public_bytes(Encoding.DER)
-    twice = twice.replace(b"\x2a\x03\x05", b"\x2a\x03\x04")
+def test_a_duplicate_extension_is_malformed() -> None:
+    one = issue("CN=a", extra=[(raw("1.2.3.4", b"\5\0"), False), (raw("1.2.3.5", b"\5\0"), False)])
+    twice = one.x509.public_bytes(Encoding.DER).replace(b"\x2a\x03\x05", b"\x2a\x03\x04")
     assert "the extension 1.2.3.4 appears twice" in malformed(twice)
 
 
-def test_algorithms_inside_and_outside_must_agree():
+def test_algorithms_inside_and_outside_must_agree() -> None:
     at = DER.rindex(bytes.fromhex("06082a8648ce3d040302"))
     other = DER[: at + 9] + b"\x03" + DER[at + 10 :]
     assert "differs from the one outside" in malformed(other)
 
 
-def test_a_serial_number_is_not_negative_and_not_long():
+def test_a_serial_number_is_not_negative_and_not_long() -> None:
     der = issue("CN=a", serial_number=0x7F112233).x509.public_bytes(Encoding.DER)
     assert "negative" in malformed(der.replace(b"\x7f\x11\x22\x33", b"\xff\x11\x22\x33"))
 
@@ -206,20 +202,30 @@ def test_a_serial_number_is_not_negative_and_not_long():
         (b"99991231235959Z", datetime.datetime(9999, 12, 31, 23, 59, 59, tzinfo=datetime.UTC)),
     ],
 )
-def test_times_are_read(text: bytes, seconds: datetime.datetime):
+def test_times_are_read(text: bytes, seconds: datetime.datetime) -> None:
     tag = 0x17 if len(text) == 13 else 0x18
     assert module._time(tag, text) == seconds.timestamp()
 
 
 @pytest.mark.parametrize(
-    "text", [b"", b"Z", b"260601000000", b"260230000000Z", b"260601240000Z", b"260601006000Z", b"26060100000aZ", b"2606010000Z"]
+    "text",
+    [
+        b"",
+        b"Z",
+        b"260601000000",
+        b"260230000000Z",
+        b"260601240000Z",
+        b"260601006000Z",
+        b"26060100000aZ",
+        b"2606010000Z",
+    ],
 )
-def test_what_is_no_time_is_refused(text: bytes):
-    with pytest.raises(Exception, match="time|day"):
+def test_what_is_no_time_is_refused(text: bytes) -> None:
+    with pytest.raises(DecodeError):
         module._time(0x17, text)
 
 
-def test_a_key_that_cannot_be_read_is_told_when_it_is_needed():
+def test_a_key_that_cannot_be_read_is_told_when_it_is_needed() -> None:
     point = ALICE.certificate.spki[-64:]
     broken = Certificate.from_der(DER.replace(point, bytes(64)))
     with pytest.raises(CertificateRejected) as caught:
@@ -227,7 +233,7 @@ def test_a_key_that_cannot_be_read_is_told_when_it_is_needed():
     assert caught.value.reason is CertificateProblem.WEAK_KEY
 
 
-def test_a_malformed_extension_is_told_when_it_is_read():
+def test_a_malformed_extension_is_told_when_it_is_read() -> None:
     broken = issue("CN=a", extra=[(raw("2.5.29.17", b"garbage"), False)], key_identifiers=False).certificate
     with pytest.raises(CertificateRejected, match="subjectAltName of CN=a"):
         broken.dns_names  # noqa: B018
@@ -242,7 +248,6 @@ def test_a_malformed_extension_is_told_when_it_is_read():
         ("2.5.29.19", "3003010101"),
         ("2.5.29.15", "0301"),
         ("2.5.29.15", "03020700"),
-        ("2.5.29.15", "03020081"[:6] + "00"),
         ("2.5.29.15", "030208ff"),
         ("2.5.29.15", "030207c0"),
         ("2.5.29.15", "030400000001"),
@@ -260,7 +265,7 @@ def test_a_malformed_extension_is_told_when_it_is_read():
         ("2.5.29.30", "3002a000"),
         ("2.5.29.30", "3006a0040402ffff"),
         ("2.5.29.30", "300ba009300782026162800101"),
-        ("2.5.29.30", "3008a0063004820261 2a".replace(" ", "")),
+        ("2.5.29.30", "3008a00630048202612a"),
         ("2.5.29.30", "3008a006300486026140"),
         ("2.5.29.30", "3008a006300481026140"),
         ("2.5.29.30", "300ea00c300a8708c0000200ff00ff00"),
@@ -271,14 +276,14 @@ def test_a_malformed_extension_is_told_when_it_is_read():
         ("1.3.6.1.5.5.7.1.1", "3009300706022a0386016178"),
     ],
 )
-def test_malformed_contents_are_faults(oid: str, content: str):
+def test_malformed_contents_are_faults(oid: str, content: str) -> None:
     one = issue("CN=a", extra=[(raw(oid, bytes.fromhex(content)), False)], key_identifiers=False).certificate
     assert one.fault is not None
     assert one.fault.problem is CertificateProblem.MALFORMED
 
 
 @given(st.sampled_from(["19", "15", "37", "17", "30", "14", "35"]), st.binary(max_size=40), st.booleans())
-def test_garbage_in_an_extension_is_a_fault_or_none(number: str, content: bytes, wrapped: bool):
+def test_garbage_in_an_extension_is_a_fault_or_none(number: str, content: bytes, wrapped: bool) -> None:
     if wrapped:
         content = bytes([0x30, len(content)]) + content
     one = object.__new__(Certificate)
@@ -291,14 +296,14 @@ def test_garbage_in_an_extension_is_a_fault_or_none(number: str, content: bytes,
 
 
 @given(st.binary(max_size=200))
-def test_garbage_is_malformed(data: bytes):
+def test_garbage_is_malformed(data: bytes) -> None:
     with pytest.raises(CertificateRejected) as caught:
         Certificate.from_der(data)
     assert caught.value.reason is CertificateProblem.MALFORMED
 
 
 @given(st.integers(0, len(DER) - 1), st.integers(1, 255), st.integers(1, 4))
-def test_a_damaged_certificate_raises_only_rejections(at: int, flip: int, count: int):
+def test_a_damaged_certificate_raises_only_rejections(at: int, flip: int, count: int) -> None:
     damaged = bytearray(DER)
     for offset in range(count):
         damaged[(at + offset * 31) % len(DER)] ^= flip
@@ -308,10 +313,13 @@ def test_a_damaged_certificate_raises_only_rejections(at: int, flip: int, count:
         if one.fault is None:
             one.public_key  # noqa: B018
     except CertificateRejected as error:
-        assert error.reason in {CertificateProblem.MALFORMED, CertificateProblem.WEAK_KEY}
+        rejected = error
+    else:
+        return
+    assert rejected.reason in {CertificateProblem.MALFORMED, CertificateProblem.WEAK_KEY}
 
 
-def test_the_cache_keeps_what_is_used_and_bounds_the_rest():
+def test_the_cache_keeps_what_is_used_and_bounds_the_rest() -> None:
     cache: BoundedCache[int, int] = BoundedCache(entries=20, weight=1000)
     cache.put(-1, -1)
     for number in range(100):
@@ -329,7 +337,7 @@ def test_the_cache_keeps_what_is_used_and_bounds_the_rest():
     assert len(cache) <= 5
 
 
-def test_the_cache_is_safe_to_share():
+def test_the_cache_is_safe_to_share() -> None:
     ders = [issue(f"CN={number}", key=ALICE.key).x509.public_bytes(Encoding.DER) for number in range(40)]
     errors: list[BaseException] = []
 
@@ -347,9 +355,3 @@ def test_the_cache_is_safe_to_share():
     for thread in threads:
         thread.join()
     assert not errors
-
-
-def test_now_of_the_issuer_is_fixed():
-    assert datetime.datetime.fromtimestamp(NOW, datetime.UTC).year == 2026
-    assert isinstance(ALICE.key, ec.EllipticCurvePrivateKey)
-    assert ObjectIdentifier("1.2.3").dotted_string == "1.2.3"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import datetime
 import ipaddress
 import time
 from typing import Any
@@ -48,17 +49,17 @@ def middle(root: Issued) -> Issued:
     return authority("CN=Middle", root)
 
 
-def test_path_runs_from_the_leaf_to_the_root(root: Issued, middle: Issued):
+def test_path_runs_from_the_leaf_to_the_root(root: Issued, middle: Issued) -> None:
     alice = leaf(middle)
     assert verified([root], alice, middle) == (alice.certificate, middle.certificate, root.certificate)
 
 
-def test_a_leaf_directly_under_a_root_needs_no_intermediate(root: Issued):
+def test_a_leaf_directly_under_a_root_needs_no_intermediate(root: Issued) -> None:
     alice = leaf(root)
     assert verified([root], alice) == (alice.certificate, root.certificate)
 
 
-def test_order_repetition_and_superfluous_certificates_do_not_matter(root: Issued, middle: Issued):
+def test_order_repetition_and_superfluous_certificates_do_not_matter(root: Issued, middle: Issued) -> None:
     lower = authority("CN=Lower", middle)
     alice = leaf(lower)
     stranger = authority("CN=Stranger")
@@ -66,11 +67,11 @@ def test_order_repetition_and_superfluous_certificates_do_not_matter(root: Issue
     assert [one.title for one in path] == ["CN=alice", "CN=Lower", "CN=Middle", "CN=Root"]
 
 
-def test_an_intermediate_may_be_the_root(root: Issued, middle: Issued):
+def test_an_intermediate_may_be_the_root(root: Issued, middle: Issued) -> None:
     assert verified([middle], leaf(middle), middle, root)[-1] == middle.certificate
 
 
-def test_unknown_issuer_is_told_in_one_sentence(root: Issued):
+def test_unknown_issuer_is_told_in_one_sentence(root: Issued) -> None:
     other = authority("CN=K-Dot")
     error = rejection(CertificateProblem.UNKNOWN_ISSUER, [root], leaf(other, "CN=x"))
     assert error.alert is AlertDescription.UNKNOWN_CA
@@ -83,13 +84,13 @@ def test_unknown_issuer_is_told_in_one_sentence(root: Issued):
     assert failure.certificate.title == "CN=x"
 
 
-def test_a_message_lists_the_first_eight_roots():
+def test_a_message_lists_the_first_eight_roots() -> None:
     roots = [authority(f"CN=Root {number}", key_identifiers=False) for number in range(11)]
     error = rejection(CertificateProblem.UNKNOWN_ISSUER, roots, leaf(authority("CN=Other")))
     assert error.detail.endswith("CN=Root 6, CN=Root 7 and 3 more")
 
 
-def test_a_sent_root_that_is_not_trusted_is_named(root: Issued):
+def test_a_sent_root_that_is_not_trusted_is_named(root: Issued) -> None:
     other = authority("CN=Other")
     error = rejection(CertificateProblem.UNKNOWN_ISSUER, [root], leaf(other), other)
     assert "CN=Other, in the chain of the client's certificate CN=alice, is self-issued, and is not a root" in str(
@@ -97,11 +98,11 @@ def test_a_sent_root_that_is_not_trusted_is_named(root: Issued):
     )
 
 
-def test_no_roots_at_all_is_said(root: Issued):
+def test_no_roots_at_all_is_said(root: Issued) -> None:
     assert "there are no roots here" in str(rejection(CertificateProblem.UNKNOWN_ISSUER, [], leaf(root)))
 
 
-def test_nothing_presented_is_a_rejection(root: Issued):
+def test_nothing_presented_is_a_rejection(root: Issued) -> None:
     error = rejection(CertificateProblem.NONE_PRESENTED, [root])
     assert error.alert is AlertDescription.CERTIFICATE_REQUIRED
 
@@ -113,7 +114,7 @@ def test_nothing_presented_is_a_rejection(root: Issued):
 )
 def test_every_certificate_of_a_path_must_be_valid_now(
     which: str, days: tuple[float, float], problem: CertificateProblem
-):
+) -> None:
     top = authority("CN=Root", days=days if which == "root" else (-20, 20))
     middle = authority("CN=Middle", top, days=days if which == "intermediate" else (-20, 20))
     alice = leaf(middle, days=days if which == "leaf" else (-20, 20))
@@ -121,7 +122,7 @@ def test_every_certificate_of_a_path_must_be_valid_now(
     assert {"leaf": "CN=alice", "intermediate": "CN=Middle", "root": "CN=Root"}[which] in error.detail
 
 
-def test_validity_includes_its_first_and_its_last_second(root: Issued):
+def test_validity_includes_its_first_and_its_last_second(root: Issued) -> None:
     alice = leaf(root, days=(-1, 1))
     assert verified([root], alice, now=NOW - DAY)
     assert verified([root], alice, now=NOW + DAY + 0.9)
@@ -129,7 +130,7 @@ def test_validity_includes_its_first_and_its_last_second(root: Issued):
     rejection(CertificateProblem.EXPIRED, [root], alice, now=NOW + DAY + 1)
 
 
-def test_an_expired_intermediate_tells_more_than_an_unknown_issuer(root: Issued):
+def test_an_expired_intermediate_tells_more_than_an_unknown_issuer(root: Issued) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     expired = authority("CN=Middle", root, key=key, days=(-10, -1))
     elsewhere = authority("CN=Middle", authority("CN=Elsewhere"), key=key)
@@ -140,14 +141,14 @@ def test_an_expired_intermediate_tells_more_than_an_unknown_issuer(root: Issued)
     }
 
 
-def test_an_expired_cross_certificate_is_passed_by(root: Issued):
+def test_an_expired_cross_certificate_is_passed_by(root: Issued) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     expired = authority("CN=Middle", root, key=key, days=(-10, -1))
     valid = authority("CN=Middle", root, key=key)
     assert verified([root], leaf(valid), expired, valid)[1] == valid.certificate
 
 
-def test_a_root_made_anew_under_its_old_name_is_explained():
+def test_a_root_made_anew_under_its_old_name_is_explained() -> None:
     old, new = authority("CN=Root"), authority("CN=Root")
     error = rejection(CertificateProblem.BAD_SIGNATURE, [new], leaf(old))
     assert "another key than that of CN=Root here" in error.detail
@@ -155,7 +156,7 @@ def test_a_root_made_anew_under_its_old_name_is_explained():
     assert verified([new, old], leaf(old))[-1] == old.certificate
 
 
-def test_a_forged_signature_is_refused(root: Issued):
+def test_a_forged_signature_is_refused(root: Issued) -> None:
     alice = leaf(root).x509.public_bytes(Encoding.DER)
     forged = Certificate.from_der(alice[:-1] + bytes([alice[-1] ^ 1]))
     with pytest.raises(CertificateRejected) as caught:
@@ -164,39 +165,39 @@ def test_a_forged_signature_is_refused(root: Issued):
     assert "CN=alice does not carry the signature of CN=Root" in str(caught.value)
 
 
-def test_a_failed_signature_is_not_remembered_as_good(root: Issued):
+def test_a_failed_signature_is_not_remembered_as_good(root: Issued) -> None:
     impostor = Issued(root.x509, ec.generate_private_key(ec.SECP256R1()))
     alice = leaf(impostor, key_identifiers=False)
     for _ in range(2):
         rejection(CertificateProblem.BAD_SIGNATURE, [root], alice)
 
 
-def test_a_good_signature_is_verified_once(root: Issued, monkeypatch: pytest.MonkeyPatch):
+def test_a_good_signature_is_verified_once(root: Issued, monkeypatch: pytest.MonkeyPatch) -> None:
     alice = leaf(root)
     verified([root], alice)
     monkeypatch.setattr("trustls.trust.path.signature_fault", None)
     assert verified([root], alice)
 
 
-def test_intermediates_must_be_cas(root: Issued):
+def test_intermediates_must_be_cas(root: Issued) -> None:
     for options in ({"ca": False}, {"ca": None}):
-        middle = authority("CN=Middle", root, **options)  # type: ignore[arg-type]
+        middle = authority("CN=Middle", root, **options)
         rejection(CertificateProblem.NOT_A_CA, [root], leaf(middle), middle)
 
 
-def test_a_ca_needs_key_cert_sign_when_its_key_usage_is_limited(root: Issued):
+def test_a_ca_needs_key_cert_sign_when_its_key_usage_is_limited(root: Issued) -> None:
     middle = authority("CN=Middle", root, key_usage=usage("digital_signature"))
     rejection(CertificateProblem.WRONG_KEY_USAGE, [root], leaf(middle), middle)
     free = authority("CN=Free", root, key_usage=None)
     assert verified([root], leaf(free), free)
 
 
-def test_a_ca_is_no_end_entity(root: Issued, middle: Issued):
+def test_a_ca_is_no_end_entity(root: Issued, middle: Issued) -> None:
     error = rejection(CertificateProblem.CA_AS_END_ENTITY, [root], middle)
     assert "use one that the CA issued" in error.detail
 
 
-def test_a_leaf_needs_digital_signature_when_its_key_usage_is_limited(root: Issued):
+def test_a_leaf_needs_digital_signature_when_its_key_usage_is_limited(root: Issued) -> None:
     rejection(CertificateProblem.WRONG_KEY_USAGE, [root], leaf(root, key_usage=usage("key_encipherment")))
     rejection(
         CertificateProblem.WRONG_KEY_USAGE, [root], leaf(root, key_usage=usage("digital_signature", "key_cert_sign"))
@@ -205,7 +206,7 @@ def test_a_leaf_needs_digital_signature_when_its_key_usage_is_limited(root: Issu
 
 
 @pytest.mark.parametrize(("purpose", "wrong"), [(Purpose.CLIENT_AUTH, SERVER), (Purpose.SERVER_AUTH, CLIENT)])
-def test_purpose_binds_the_leaf_and_its_cas(root: Issued, purpose: Purpose, wrong: x509.ObjectIdentifier):
+def test_purpose_binds_the_leaf_and_its_cas(root: Issued, purpose: Purpose, wrong: x509.ObjectIdentifier) -> None:
     error = rejection(CertificateProblem.WRONG_PURPOSE, [root], leaf(root, purposes=[wrong]), purpose=purpose)
     assert f"lacks {purpose.label}" in error.detail
     middle = authority("CN=Middle", root, purposes=[wrong])
@@ -214,14 +215,14 @@ def test_purpose_binds_the_leaf_and_its_cas(root: Issued, purpose: Purpose, wron
     rejection(CertificateProblem.WRONG_PURPOSE, [top], leaf(top), purpose=purpose)
 
 
-def test_any_purpose_frees_a_ca_but_not_a_leaf(root: Issued):
+def test_any_purpose_frees_a_ca_but_not_a_leaf(root: Issued) -> None:
     every = x509.ObjectIdentifier("2.5.29.37.0")
     middle = authority("CN=Middle", root, purposes=[every])
     assert verified([root], leaf(middle), middle)
     rejection(CertificateProblem.WRONG_PURPOSE, [root], leaf(root, purposes=[every]))
 
 
-def test_path_length_counts_intermediates_that_are_not_self_issued():
+def test_path_length_counts_intermediates_that_are_not_self_issued() -> None:
     top = authority("CN=Root", path_length=1)
     first = authority("CN=First", top)
     renewed = authority("CN=First", first)
@@ -232,14 +233,14 @@ def test_path_length_counts_intermediates_that_are_not_self_issued():
     assert "allows 1 intermediate CAs below it, here are 2" in error.detail
 
 
-def test_limits_bound_the_chain_and_the_intermediates(root: Issued, middle: Issued):
+def test_limits_bound_the_chain_and_the_intermediates(root: Issued, middle: Issued) -> None:
     alice = leaf(middle)
     error = rejection(CertificateProblem.CHAIN_TOO_LONG, [root], *[alice] * 17)
     assert "17 certificates, of which 16 are accepted" in error.detail
     rejection(CertificateProblem.PATH_TOO_LONG, [root], alice, middle, limits=PathLimits(intermediates=0))
 
 
-def test_unknown_critical_extensions_are_refused(root: Issued):
+def test_unknown_critical_extensions_are_refused(root: Issued) -> None:
     unknown = [(raw("1.3.6.1.4.1.55738.666.1", b"\x05\x00"), True)]
     error = rejection(CertificateProblem.UNKNOWN_CRITICAL_EXTENSION, [root], leaf(root, extra=unknown))
     assert "1.3.6.1.4.1.55738.666.1" in error.detail
@@ -250,7 +251,7 @@ def test_unknown_critical_extensions_are_refused(root: Issued):
     assert verified([root], leaf(root, extra=[(unknown[0][0], False)]))
 
 
-def test_policy_constraints_are_refused_critical_or_not(root: Issued):
+def test_policy_constraints_are_refused_critical_or_not(root: Issued) -> None:
     for critical, problem in (
         (True, CertificateProblem.UNKNOWN_CRITICAL_EXTENSION),
         (False, CertificateProblem.MALFORMED),
@@ -259,7 +260,7 @@ def test_policy_constraints_are_refused_critical_or_not(root: Issued):
         rejection(problem, [root], leaf(middle), middle)
 
 
-def test_critical_policies_are_accepted_for_no_policy_is_required(root: Issued):
+def test_critical_policies_are_accepted_for_no_policy_is_required(root: Issued) -> None:
     policies = x509.CertificatePolicies([x509.PolicyInformation(x509.ObjectIdentifier("1.2.3"), None)])
     assert verified([root], leaf(root, extra=[(policies, True)]))
 
@@ -267,12 +268,12 @@ def test_critical_policies_are_accepted_for_no_policy_is_required(root: Issued):
 @pytest.mark.parametrize(
     "oid", ["2.5.29.15", "2.5.29.17", "2.5.29.19", "2.5.29.35", "2.5.29.37", "2.5.29.14", "1.3.6.1.5.5.7.1.1"]
 )
-def test_malformed_known_extensions_are_refused(root: Issued, oid: str):
+def test_malformed_known_extensions_are_refused(root: Issued, oid: str) -> None:
     alice = issue("CN=alice", root, extra=[(raw(oid, b"\x30\x03\x02\x01"), False)], key_identifiers=False)
     rejection(CertificateProblem.MALFORMED, [root], alice)
 
 
-def test_an_empty_subject_needs_a_critical_alternative_name(root: Issued):
+def test_an_empty_subject_needs_a_critical_alternative_name(root: Issued) -> None:
     spiffe = [x509.UniformResourceIdentifier("spiffe://example.org/web")]
     nameless = leaf(root, "", names=spiffe)
     assert verified([root], nameless)
@@ -335,7 +336,7 @@ def test_an_empty_subject_needs_a_critical_alternative_name(root: Issued):
         ),
     ],
 )
-def test_name_constraints(constraints: dict[str, Any], names: list[x509.GeneralName], permitted: bool):
+def test_name_constraints(constraints: dict[str, Any], names: list[x509.GeneralName], permitted: bool) -> None:
     for constrained_root in (True, False):
         top = authority("CN=Root", **(constraints if constrained_root else {}))
         chain = [] if constrained_root else [authority("CN=alice", top, **constraints)]
@@ -346,13 +347,13 @@ def test_name_constraints(constraints: dict[str, Any], names: list[x509.GeneralN
             rejection(CertificateProblem.NAME_NOT_PERMITTED, [top], alice, *chain)
 
 
-def test_an_email_address_in_the_subject_is_constrained_where_there_is_no_other():
+def test_an_email_address_in_the_subject_is_constrained_where_there_is_no_other() -> None:
     top = authority("CN=Root", permitted=[x509.RFC822Name("example.com")])
     assert verified([top], leaf(top, "CN=a,emailAddress=a@example.com"))
     rejection(CertificateProblem.NAME_NOT_PERMITTED, [top], leaf(top, "CN=a,emailAddress=a@example.org"))
 
 
-def test_name_constraints_belong_to_cas(root: Issued):
+def test_name_constraints_belong_to_cas(root: Issued) -> None:
     rejection(CertificateProblem.MALFORMED, [root], leaf(root, permitted=dns("example.com")))
 
 
@@ -379,7 +380,7 @@ def test_name_constraints_belong_to_cas(root: Issued):
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_accepted_signatures(key: Any, options: dict[str, Any]):
+def test_accepted_signatures(key: Any, options: dict[str, Any]) -> None:
     top = authority("CN=Root", key=key, **options)
     assert verified([top], leaf(top, **options))
     assert verified([top], leaf(top, key=key, **options))
@@ -393,7 +394,7 @@ def test_accepted_signatures(key: Any, options: dict[str, Any]):
     ],
     ids=["ecdsa-sha224", "rsa-sha3"],
 )
-def test_refused_signatures_are_named(key: Any, digest: hashes.HashAlgorithm, name: str):
+def test_refused_signatures_are_named(key: Any, digest: hashes.HashAlgorithm, name: str) -> None:
     top = authority("CN=Root", key=key)
     error = rejection(CertificateProblem.UNSUPPORTED_SIGNATURE, [top], leaf(top, digest=digest))
     assert name in error.detail
@@ -412,34 +413,36 @@ def test_refused_signatures_are_named(key: Any, digest: hashes.HashAlgorithm, na
     ],
     ids=lambda key: type(key).__name__,
 )
-def test_weak_keys_are_refused_in_leaf_and_root(root: Issued, key: Any):
+def test_weak_keys_are_refused_in_leaf_and_root(root: Issued, key: Any) -> None:
     error = rejection(CertificateProblem.WEAK_KEY, [root], leaf(root, key=key))
     assert "accepted are" in error.detail
 
 
-def test_every_supported_algorithm_identifier_is_known_exactly():
+def test_every_supported_algorithm_identifier_is_known_exactly() -> None:
     names = [algorithm.name for algorithm in signatures._ALGORITHMS.values()]
     assert len(names) == 3 + 2 * 3 + 2 * 3 + 1 + 3
     assert not any("SHA-1" in name or "MD5" in name for name in names)
 
 
-def test_a_serial_number_of_zero_is_only_for_roots(root: Issued):
-    def with_serial_zero(one: Issued) -> Certificate:
-        der = one.x509.public_bytes(Encoding.DER)
-        assert der.count(b"\x02\x02\x7f\xff") == 1
-        at = der.index(b"\x02\x02\x7f\xff")
-        certificate = Certificate.from_der(der)
-        changed = object.__new__(Certificate)
-        for slot in Certificate.__slots__:
-            if hasattr(certificate, slot):
-                object.__setattr__(changed, slot, getattr(certificate, slot))
-        object.__setattr__(changed, "serial_number", 0)
-        assert at
-        return changed
+def with_serial_number_zero(one: Issued) -> Certificate:
+    """Its signature does not fit any more, but that is looked at last."""
+    der = one.x509.public_bytes(Encoding.DER)
+    changed = der.replace(b"\x02\x01\x77", b"\x02\x01\x00", 1)
+    assert changed != der
+    return Certificate.from_der(changed)
 
-    alice = with_serial_zero(leaf(root, serial_number=0x7FFF))
+
+def test_a_serial_number_of_zero_is_only_for_roots(root: Issued) -> None:
+    alice = with_serial_number_zero(leaf(root, serial_number=0x77))
     with pytest.raises(CertificateRejected, match="serial number zero"):
         verify_path([alice], RootCertStore([root.x509]), purpose=Purpose.CLIENT_AUTH, now=NOW)
+    middle = authority("CN=Middle", root, serial_number=0x77)
+    chain = [leaf(middle).certificate, with_serial_number_zero(middle)]
+    with pytest.raises(CertificateRejected, match="serial number zero"):
+        verify_path(chain, RootCertStore([root.x509]), purpose=Purpose.CLIENT_AUTH, now=NOW)
+    old = authority("CN=Old", serial_number=0x77)
+    store = RootCertStore([with_serial_number_zero(old)])
+    assert verify_path([leaf(old).certificate], store, purpose=Purpose.CLIENT_AUTH, now=NOW)
 
 
 def hostile_same_name_same_key() -> tuple[list[Issued], list[Issued]]:
@@ -491,7 +494,7 @@ def hostile_long_subject() -> tuple[list[Issued], list[Issued]]:
         hostile_long_subject,
     ],
 )
-def test_hostile_chains_take_bounded_work(made: Any):
+def test_hostile_chains_take_bounded_work(made: Any) -> None:
     roots, chain = made()
     store = RootCertStore([root.x509 for root in roots])
     certificates = [one.certificate for one in chain]
@@ -505,7 +508,7 @@ def test_hostile_chains_take_bounded_work(made: Any):
     assert spent < 2, f"{spent:.3f} s, {caught.value}"
 
 
-def test_budgets_end_the_search():
+def test_budgets_end_the_search() -> None:
     roots, chain = hostile_same_name_other_keys()
     rejection(CertificateProblem.BUDGET_EXHAUSTED, roots, *chain, limits=PathLimits(steps=10))
     roots, chain = hostile_false_children_of_the_root()
@@ -514,7 +517,7 @@ def test_budgets_end_the_search():
     rejection(CertificateProblem.BUDGET_EXHAUSTED, roots, *chain)
 
 
-def test_a_huge_or_misleading_name_stays_out_of_the_message(root: Issued):
+def test_a_huge_or_misleading_name_stays_out_of_the_message(root: Issued) -> None:
     assert "a name of" in str(
         rejection(CertificateProblem.UNKNOWN_ISSUER, [], leaf(root, "CN=" + "x" * 60 + ",O=a" * 900))
     )
@@ -523,16 +526,10 @@ def test_a_huge_or_misleading_name_stays_out_of_the_message(root: Issued):
     assert "\u202e" not in str(error)
 
 
-def test_pyca_agrees_on_common_paths(root: Issued, middle: Issued):
+def test_pyca_agrees_on_common_paths(root: Issued, middle: Issued) -> None:
     store = verification.Store([root.x509])
-    for names, chain, good in (
-        (dns("a.example"), [middle], True),
-        (dns("a.example"), [], False),
-        (dns("*.example.com"), [middle], True),
-    ):
-        one = leaf(middle, names=names)
-        import datetime
-
+    for chain, good in (([middle], True), ([], False)):
+        one = leaf(middle, names=dns("a.example"))
         verifier = (
             verification.PolicyBuilder()
             .store(store)

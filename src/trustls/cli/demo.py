@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Self
 
 import click
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -33,7 +33,6 @@ from trustls.cli.render import (
     chain_tree,
     console,
     credential_choice,
-    heading,
     indented,
     shown_lines,
     step,
@@ -83,8 +82,8 @@ def demo(trace: bool) -> int:
             console.print(indented(Text(f"✗ {sentence}", style="red")))
         return TLS_FAILED
     console.print(
-        Text.assemble(("✓ ", "bold green"), f"{checks.passed} things promised, {checks.passed} seen, in "),
-        Text(f"{time.monotonic() - started:.1f} s"),
+        Text.assemble(("✓ ", "bold green"), f"{checks.passed} things promised and {checks.passed} seen"),
+        Text(f"in {time.monotonic() - started:.2f} s", style="dim"),
     )
     return OK
 
@@ -148,21 +147,25 @@ def make_pki(folder: Path) -> DemoPKI:
         issued.write(folder, name)
 
     step(1, "A small PKI")
-    trusted, unknown = ("   the server trusts it", "green"), ("   the server has never heard of it", "red")
-    console.print(indented(_family(k_dot, [(issuing, [pki.clients["kendrick"]])], trusted)))
-    console.print(indented(_family(roots, [(pki.clients["questlove"], [])], trusted)))
-    console.print(indented(_family(stranger_root, [(pki.clients["stranger"], [])], unknown)))
-    console.print(indented(_family(server_root, [(pki.server, [])], ("   the client trusts it", "green"))))
+    families: tuple[tuple[str, str, list[tuple[Authority, list[Issued]]]], ...] = (
+        (
+            "the server trusts",
+            "green",
+            [(k_dot, [issuing, pki.clients["kendrick"]]), (roots, [pki.clients["questlove"]])],
+        ),
+        ("the server has never heard of", "red", [(stranger_root, [pki.clients["stranger"]])]),
+        ("the client trusts", "green", [(server_root, [pki.server])]),
+    )
+    for who, style, members in families:
+        _say(Text(who, style=style), Group(*(_family(root, below) for root, below in members)))
     return pki
 
 
-def _family(root: Authority, children: list[tuple[Issued, list[Issued]]], note: tuple[str, str]) -> Tree:
-    tree = Tree(Text.assemble((root.certificate.subject.rfc4514_string(), "yellow"), note), guide_style="dim")
-    for child, grandchildren in children:
-        name = child.certificate.subject.rfc4514_string()
-        node = tree.add(Text.assemble(name, ("   intermediate", "dim")) if grandchildren else Text(name, style="bold"))
-        for grandchild in grandchildren:
-            node.add(Text(grandchild.certificate.subject.rfc4514_string(), style="bold"))
+def _family(root: Authority, below: list[Issued]) -> Tree:
+    tree = node = Tree(Text(root.certificate.subject.rfc4514_string(), style="yellow"), guide_style="dim")
+    for issued in below:
+        name = Text(issued.certificate.subject.rfc4514_string())
+        node = node.add(name.append("   intermediate", style="dim") if isinstance(issued, Authority) else name)
     return tree
 
 
@@ -198,9 +201,9 @@ class Server:
         console.print(
             indented(
                 Text.assemble(
-                    "listening on ",
+                    ("listening  ", "dim"),
                     (f"127.0.0.1:{self.port}", "bold"),
-                    "; it trusts two client roots, and their names are what it will send",
+                    ", and naming the two roots that it trusts",
                 )
             )
         )
@@ -264,7 +267,7 @@ def show_choice(server: Server, pki: DemoPKI, checks: Checks) -> None:
         checks.expect(False, f"the client connects and is asked for a certificate ({visit.client_error})")
         return
     requested, chosen = connection.requested, connection.info.credential
-    _say("connected", agreement(connection.info))
+    _say_briefly("connected", agreement(connection.info))
     _say("CA names received", authority_list(requested.authorities))
     _say("certificates held", credential_choice(held, requested, chosen))
     checks.expect(
@@ -279,7 +282,8 @@ def show_choice(server: Server, pki: DemoPKI, checks: Checks) -> None:
         checks.expect(False, f"the server verifies the client ({visit.server_error})")
         return
     _say("the server verified", chain_tree(visit.server_peer.verified))
-    _say("and said", Text(shown_lines(visit.reply.decode(errors="replace").strip()), style="italic"))
+    said = visit.reply.decode(errors="replace").strip()
+    _say_briefly("and said", Text(shown_lines(said), style="italic"))
     checks.expect(
         [certificate.x509 for certificate in visit.server_peer.verified]
         == [*pki.clients["kendrick"].chain, pki.client_roots[0].certificate],
@@ -295,14 +299,14 @@ def show_refusals(server: Server, pki: DemoPKI, checks: Checks) -> None:
     insistent = _credential(pki.clients["stranger"], fallback=True)
     required, unknown_ca = AlertDescription.CERTIFICATE_REQUIRED, AlertDescription.UNKNOWN_CA
     for title, credentials, alert in (
-        ("Only the stranger's certificate: the client sees that it does not fit, and sends none", [stranger], required),
-        ("The same, marked as a fallback, so that the client sends it all the same", [insistent], unknown_ca),
+        ("Only the stranger's certificate; it does not fit, so none is sent", [stranger], required),
+        ("The same, marked as a fallback, so it is sent after all", [insistent], unknown_ca),
         ("No certificate at all", [], required),
     ):
         visit = server.visit(*credentials)
-        heading(console, title)
-        _say("the client", _refusal(visit.client_error))
-        _say("the server", _refusal(visit.server_error))
+        console.print(indented(Text(title, style="bold")))
+        _say_briefly("client", _refusal(visit.client_error))
+        _say_briefly("server", _refusal(visit.server_error))
         checks.expect(
             isinstance(visit.server_error, CertificateRejected) and visit.server_error.alert is alert,
             f"{title}: the server refuses with {alert.name.lower()}",
@@ -347,9 +351,9 @@ def show_openssl(server: Server, pki: DemoPKI, checks: Checks) -> None:
         if line.strip().startswith(("Verification", "New, ")):
             console.print(indented(Text(shown_lines(line.strip()), style="dim")))
     if outcome.peer is not None:
-        _say("the server verified", Text(outcome.peer.subject, style="green"))
+        _say_briefly("server", Text.assemble("verified ", (outcome.peer.subject, "green")))
     elif outcome.error is not None:
-        _say("the server", _refusal(outcome.error))
+        _say_briefly("server", _refusal(outcome.error))
     names = [line for line in _acceptable(lines)[1:] if "Authority" in line]
     checks.expect(len(names) == 2, "openssl lists the names of the two roots")
     checks.expect(
@@ -381,9 +385,16 @@ def _refusal(error: TLSError | None) -> Text:
     return Text(shown_lines(str(error)), style="red")
 
 
-def _say(who: str, what: RenderableType) -> None:
+def _say(who: Text | str, what: RenderableType) -> None:
+    """Who says or sees something, and below it what."""
+    console.print(indented(who if isinstance(who, Text) else Text(who, style="dim")))
+    console.print(indented(indented(what)))
+
+
+def _say_briefly(who: str, what: RenderableType) -> None:
+    """The same on one line, where it fits."""
     row = Table.grid(padding=(0, 2))
-    row.add_column(min_width=19, style="dim", no_wrap=True)
+    row.add_column(min_width=9, style="dim", no_wrap=True)
     row.add_column()
     row.add_row(who, what)
     console.print(indented(row))

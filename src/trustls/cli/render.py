@@ -19,7 +19,7 @@ from rich.tree import Tree
 
 import trustls
 from trustls.cli.pki import Issued, is_authority
-from trustls.wire.names import shown
+from trustls.wire.names import is_misleading, shown
 
 console = Console(highlight=False, soft_wrap=False)
 notes = Console(stderr=True, highlight=False)
@@ -41,8 +41,13 @@ def note(sentence: str) -> None:
 
 
 def shown_lines(text: str) -> str:
-    """Foreign text of several lines made fit for a terminal."""
-    return "\n".join(shown(line) for line in text.split("\n"))
+    """Foreign text, of one line or several, made fit for a terminal; whole, where `shown` would shorten it."""
+    if text.isascii() and text.replace("\n", "").isprintable():
+        return text
+    return "".join(
+        character.encode("unicode_escape").decode() if is_misleading(character) and character != "\n" else character
+        for character in text
+    )
 
 
 def pki_files(made: Issued, chain: Path, key: Path) -> RenderableType:
@@ -101,7 +106,12 @@ def connection_rows(info: trustls.ConnectionInfo) -> list[tuple[str, str]]:
 
 def agreement(info: trustls.ConnectionInfo) -> Text:
     """The same in one line."""
-    return Text(" · ").join(Text(value, style="cyan") for _, value in connection_rows(info))
+    facts = [str(info.version), str(info.suite), str(info.group)]
+    if info.alpn:
+        facts.append(f"ALPN {shown(info.alpn)}")
+    if info.resumed:
+        facts.append("resumed")
+    return Text(" · ").join(Text(fact, style="cyan") for fact in facts)
 
 
 def certificate_names(certificate: trustls.Certificate) -> list[str]:
@@ -148,7 +158,7 @@ def credential_choice(
         elif reason is None:
             table.add_row(Text("·", style="dim"), Text(name), Text("would do too, but comes later", style="dim"))
         else:
-            table.add_row(Text("✗", style="red"), Text(name), Text(shown(reason)))
+            table.add_row(Text("✗", style="red"), Text(name), Text(shown_lines(reason)))
     return table
 
 

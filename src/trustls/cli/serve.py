@@ -109,12 +109,13 @@ def serve(
     return OK
 
 
+Handler = Callable[[trustls.TLSSocket[trustls.ServerConnection]], None]
+
+
 class Service:
     """Accepts connections and runs `handle` for each in its own thread, at most `limit` of them at a time."""
 
-    def __init__(
-        self, handle: Callable[[trustls.TLSSocket[trustls.ServerConnection]], None], idle_timeout: float, limit: int
-    ) -> None:
+    def __init__(self, handle: Handler, idle_timeout: float, limit: int) -> None:
         self._handle = handle
         self._idle_timeout = idle_timeout
         self._free = threading.Semaphore(limit)

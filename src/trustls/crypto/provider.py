@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from trustls.crypto.aead import TLS13_SUITES, SuiteAlgorithms
 from trustls.crypto.key_exchange import GROUPS, KeyExchangeGroup
-from trustls.crypto.signatures import TLS13_SCHEMES
+from trustls.crypto.signatures import CERTIFICATE_ONLY_SCHEMES, TLS13_SCHEMES
 from trustls.errors import ConfigError
 from trustls.wire.enums import CipherSuite, NamedGroup, OpenEnum, SignatureScheme
 
@@ -31,6 +31,11 @@ class CryptoProvider:
     groups: tuple[KeyExchangeGroup, ...] = GROUPS
     signature_schemes: tuple[SignatureScheme, ...] = TLS13_SCHEMES
     random: Callable[[int], bytes] = os.urandom
+
+    @property
+    def offered_schemes(self) -> tuple[SignatureScheme, ...]:
+        """What signature_algorithms says: for the handshake, and behind those what certificates may be signed with."""
+        return self.signature_schemes + CERTIFICATE_ONLY_SCHEMES
 
     def restricted(
         self,

@@ -57,6 +57,13 @@ TLS13_SCHEMES: tuple[SignatureScheme, ...] = (
     _S.MLDSA44,
 )
 
+CERTIFICATE_ONLY_SCHEMES: tuple[SignatureScheme, ...] = (
+    _S.RSA_PKCS1_SHA256,
+    _S.RSA_PKCS1_SHA384,
+    _S.RSA_PKCS1_SHA512,
+)
+"""Offered behind the others, for RSA certificates are mostly signed so (RFC 9846 4.3.3); TLS 1.3 handshakes are not."""
+
 MIN_RSA_BITS = 2048
 MAX_RSA_BITS = 8192
 

@@ -180,7 +180,7 @@ def _client_hello(client: ClientParameters, server_name: ServerName, shares: Sha
         server_name=server_name.dns if client.send_server_name else None,
         supported_versions=(ProtocolVersion.TLS1_3,),
         supported_groups=tuple([item.group for item in provider.groups]),
-        signature_algorithms=provider.signature_schemes,
+        signature_algorithms=provider.offered_schemes,
         alpn=client.alpn or None,
         key_share=_entries(shares),
     )

@@ -282,7 +282,7 @@ def _chosen_alpn(server: ServerParameters, hello: ClientHello) -> bytes | None:
 def _certificate_request(server: ServerParameters) -> CertificateRequest:
     """What certificates are accepted. Peers reject an empty certificate_authorities, so it is left out then."""
     return CertificateRequest(
-        signature_algorithms=server.provider.signature_schemes,
+        signature_algorithms=server.provider.offered_schemes,
         certificate_authorities=server.client_auth.hints or None,
     )
 

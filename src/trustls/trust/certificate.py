@@ -298,10 +298,11 @@ class Certificate:
 
         It warns (`CryptographyDeprecationWarning`) about the serial number zero of a few old roots.
         """
-        if self._x509 is None:
-            object.__setattr__(self, "_x509", x509.load_der_x509_certificate(self.der))
-        assert self._x509 is not None
-        return self._x509
+        found = self._x509
+        if found is None:
+            found = x509.load_der_x509_certificate(self.der)
+            object.__setattr__(self, "_x509", found)
+        return found
 
     @property
     def public_key(self) -> PublicKeyTypes:

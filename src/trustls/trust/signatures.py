@@ -162,7 +162,8 @@ def _algorithms() -> dict[bytes, SignatureAlgorithm]:
 
 _RSASSA_PSS: Final = _oid("1.2.840.113549.1.1.10")
 _CURVES: Final = frozenset(
-    _sequence(_oid('1.2.840.10045.2.1'), _oid(curve)) for curve in ('1.2.840.10045.3.1.7', '1.3.132.0.34', '1.3.132.0.35')
+    _sequence(_oid("1.2.840.10045.2.1"), _oid(curve))
+    for curve in ("1.2.840.10045.3.1.7", "1.3.132.0.34", "1.3.132.0.35")
 )
 _OTHER_KEYS: Final = (
     ed25519.Ed25519PublicKey,
