@@ -18,7 +18,8 @@ from tests.trust.issuing import authority, dns, issue, leaf, raw, usage
 from trustls.errors import CertificateProblem, CertificateRejected, ConfigError, DecodeError
 from trustls.trust import certificate as module
 from trustls.trust.cache import BoundedCache
-from trustls.trust.certificate import Certificate, KeyUsage, NameForm
+from trustls.trust.certificate import Certificate
+from trustls.trust.extensions import KeyUsage, NameForm
 
 ROOT = authority("CN=Root,O=Example", permitted=dns("example.com"), path_length=1, days=(-10, 300))
 NAMES = [

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from trustls.errors import CertificateProblem
-from trustls.trust.certificate import Certificate, Fault, NameConstraints, NameForm, is_dns_name
+from trustls.trust.certificate import Certificate, Fault
+from trustls.trust.extensions import NameConstraints, NameForm, is_dns_name
 from trustls.wire import der as _der
 from trustls.wire.names import DistinguishedName, brief, shown
 

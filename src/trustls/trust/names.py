@@ -11,7 +11,8 @@ import ipaddress
 from typing import NoReturn
 
 from trustls.errors import ConfigError
-from trustls.trust.certificate import Certificate, IPAddress, NameForm, is_dns_name
+from trustls.trust.certificate import Certificate, IPAddress
+from trustls.trust.extensions import NameForm, is_dns_name
 from trustls.wire.names import shown
 
 

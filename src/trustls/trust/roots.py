@@ -18,7 +18,8 @@ from typing import TypeAlias
 from cryptography import x509
 
 from trustls.errors import CertificateRejected, ConfigError
-from trustls.trust.certificate import Certificate, PEMSource, pem_blocks, pem_origin
+from trustls.trust.certificate import Certificate
+from trustls.trust.pem import PEMSource, pem_blocks, pem_origin
 from trustls.wire.names import DistinguishedName
 
 CertificateSource: TypeAlias = Certificate | x509.Certificate | bytes

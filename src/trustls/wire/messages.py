@@ -280,7 +280,7 @@ class CertificateRequest(Extended):
 
     context: bytes = b""
 
-    status_request: ext.StatusRequest | None = extension(_E.STATUS_REQUEST, ext.STATUS_REQUEST)
+    status_request: bool | None = extension(_E.STATUS_REQUEST, EMPTY)  # RFC 9846 4.5.1.1: empty here.
     signature_algorithms: tuple[SignatureScheme, ...] | None = extension(_E.SIGNATURE_ALGORITHMS, ext.SCHEMES)
     signature_algorithms_cert: tuple[SignatureScheme, ...] | None = extension(_E.SIGNATURE_ALGORITHMS_CERT, ext.SCHEMES)
     signed_certificate_timestamp: bool | None = extension(_E.SIGNED_CERTIFICATE_TIMESTAMP, EMPTY)
