@@ -8,6 +8,7 @@ certificate. The code that finds a failure raises it with the particulars; the c
 from __future__ import annotations
 
 import enum
+from typing import Any
 
 
 class AlertDescription(enum.IntEnum):
@@ -181,7 +182,7 @@ class _ReasonedError(TLSError):
         self.alert = reason.alert
         super().__init__(f"{reason.sentence}: {detail}" if detail else reason.sentence)
 
-    def __reduce__(self) -> tuple[type[_ReasonedError], tuple[_Reason, str]]:
+    def __reduce__(self) -> tuple[type[_ReasonedError], tuple[Any, ...]]:
         return type(self), (self.reason, self.detail)
 
 
@@ -215,6 +216,9 @@ class CertificateRejected(_ReasonedError):
     def __init__(self, reason: CertificateProblem, detail: str = "", failures: tuple[object, ...] = ()) -> None:
         super().__init__(reason, detail)
         self.failures = failures
+
+    def __reduce__(self) -> tuple[type[CertificateRejected], tuple[CertificateProblem, str, tuple[object, ...]]]:
+        return type(self), (self.reason, self.detail, self.failures)
 
 
 class AlertReceived(TLSError):

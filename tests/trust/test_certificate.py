@@ -164,6 +164,12 @@ def test_a_broken_certificate_in_pem_is_counted() -> None:
             Certificate.from_pem(text)
 
 
+def test_pem_that_is_cut_off_is_not_passed_over() -> None:
+    text = ALICE.certificate.pem()
+    with pytest.raises(CertificateRejected, match="certificate 2 of the PEM text is cut off"):
+        Certificate.from_pem(text + text[:200])
+
+
 def malformed(der: bytes) -> str:
     with pytest.raises(CertificateRejected) as caught:
         Certificate.from_der(der)
@@ -188,6 +194,12 @@ def test_algorithms_inside_and_outside_must_agree() -> None:
     at = DER.rindex(bytes.fromhex("06082a8648ce3d040302"))
     other = DER[: at + 9] + b"\x03" + DER[at + 10 :]
     assert "differs from the one outside" in malformed(other)
+
+
+def test_extensions_need_version_3() -> None:
+    for version in (1, 0, 3):
+        changed = DER.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01" + bytes([version]))
+        assert "version" in malformed(changed)
 
 
 def test_a_serial_number_is_not_negative_and_not_long() -> None:

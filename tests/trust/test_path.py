@@ -418,6 +418,28 @@ def test_weak_keys_are_refused_in_leaf_and_root(root: Issued, key: Any) -> None:
     assert "accepted are" in error.detail
 
 
+def test_a_key_for_pss_alone_verifies_pss_alone() -> None:
+    key = rsa.generate_private_key(65537, 2048)
+    der = authority("CN=Root", key=key).x509.public_bytes(Encoding.DER)
+    # A root's own signature is not checked, so its key's algorithm may be changed: rsaEncryption to id-RSASSA-PSS.
+    at = der.rindex(bytes.fromhex("300d06092a864886f70d010101"), 0, len(der) - 300)
+    length = len(der) - 4 - 2
+    patched = der[:at] + bytes.fromhex("300b06092a864886f70d01010a") + der[at + 15 :]
+    tbs_length = int.from_bytes(der[6:8], "big") - 2
+    spki_length = int.from_bytes(der[at - 2 : at], "big") - 2
+    patched = (
+        der[:2] + length.to_bytes(2, "big") + der[4:6] + tbs_length.to_bytes(2, "big") + patched[8 : at - 2]
+        + spki_length.to_bytes(2, "big") + patched[at:]
+    )  # fmt: skip
+    store = RootCertStore.from_der(patched)
+    signer = Issued(store.named(Certificate.from_der(der).subject)[0].x509, key)
+    pss = padding.PSS(padding.MGF1(hashes.SHA256()), 32)
+    good, bad = leaf(signer, rsa_padding=pss).certificate, leaf(signer).certificate
+    assert verify_path([good], store, purpose=Purpose.CLIENT_AUTH, now=NOW)
+    with pytest.raises(CertificateRejected, match="not for the key of its issuer"):
+        verify_path([bad], store, purpose=Purpose.CLIENT_AUTH, now=NOW)
+
+
 def test_every_supported_algorithm_identifier_is_known_exactly() -> None:
     names = [algorithm.name for algorithm in signatures._ALGORITHMS.values()]
     assert len(names) == 3 + 2 * 3 + 2 * 3 + 1 + 3

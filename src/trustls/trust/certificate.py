@@ -7,7 +7,6 @@ pyca/cryptography parses every certificate as well, so that nothing is accepted 
 from __future__ import annotations
 
 import base64
-import calendar
 import datetime
 import functools
 import hashlib
@@ -169,7 +168,8 @@ class Certificate:
         for number, block in enumerate(pem_blocks(source), 1):
             if block is None:
                 raise CertificateRejected(
-                    CertificateProblem.MALFORMED, f"certificate {number} of {pem_origin(source)} is no base64"
+                    CertificateProblem.MALFORMED,
+                    f"certificate {number} of {pem_origin(source)} is cut off, or no base64",
                 )
             try:
                 found.append(cls.from_der(block))
@@ -572,12 +572,12 @@ def _time(tag: int, content: bytes) -> int:
         raise malformed("a validity holds what is no time")
     month, day, hour, minute, second = (int(rest[at : at + 2]) for at in (0, 2, 4, 6, 8))
     try:
-        datetime.date(year, month, day)
+        days = datetime.date(year, month, day).toordinal() - _EPOCH.toordinal()
     except ValueError:
         raise malformed("a day that there is not") from None
     if hour > 23 or minute > 59 or second > 59:
         raise malformed("a time of day that there is not")
-    return calendar.timegm((year, month, day, hour, minute, second))
+    return ((days * 24 + hour) * 60 + minute) * 60 + second
 
 
 def _fault_of(certificate: Certificate) -> Fault | None:

@@ -9,7 +9,6 @@ import ipaddress
 import unicodedata
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 
 from trustls.errors import CertificateProblem
 from trustls.trust.certificate import Certificate, Fault
@@ -109,6 +108,8 @@ def _email_within(name: bytes, base: bytes, _widest: bool) -> bool | None:
 
 
 def _uri_within(name: bytes, base: bytes, _widest: bool) -> bool | None:
+    from urllib.parse import urlsplit
+
     try:
         host = (urlsplit(name.decode("ascii")).hostname or "").lower().encode()
     except ValueError:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from cryptography import x509
 
@@ -57,8 +57,7 @@ class RootReport:
         return "\n".join(lines)
 
 
-@dataclass(frozen=True, slots=True)
-class _State:
+class _State(NamedTuple):
     certificates: tuple[Certificate, ...]
     by_subject: dict[bytes, tuple[Certificate, ...]]
     report: RootReport
@@ -259,7 +258,7 @@ def _sorted_out(source: PEMSource) -> tuple[list[Certificate], list[LeftOut]]:
     left_out: list[LeftOut] = []
     for number, block in enumerate(pem_blocks(source), 1):
         if block is None:
-            left_out.append(LeftOut(f"certificate {number}", "it is no base64"))
+            left_out.append(LeftOut(f"certificate {number}", "it is cut off, or no base64"))
             continue
         try:
             certificate = Certificate.from_der(block)
