@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+import contextlib
+import os
 import signal
 import socket
 import stat
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import pytest
 
-from tests.cli.command import SECONDS, serving
+from tests.cli.command import COMMAND, SECONDS, serving
 from tests.cli.command import trustls as run
 
 ALICE = ("--cert", "{pki}/alice.pem", "--key", "{pki}/alice-key.pem")
@@ -34,6 +39,33 @@ def test_data_is_piped_through_and_comes_back(pki: Path) -> None:
     assert result.stdout.encode() == data
     assert "no client certificate" in output
     assert server.exit_code == 0
+
+
+def test_slow_reader_slows_the_pipe_down_and_does_not_stop_it(pki: Path) -> None:
+    data = os.urandom(1 << 20) * 24  # More than the socket buffers of both directions hold.
+    with serving(pki) as server:
+        command = subprocess.Popen(
+            [*COMMAND, "connect", server.address, "--ca", pki / "ca.pem", "-q"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        with command:
+            try:
+                assert command.stdin is not None
+                assert command.stdout is not None
+                writer = threading.Thread(target=_write_all, args=(command.stdin, data), daemon=True)
+                writer.start()
+                time.sleep(1)
+                reader = concurrent.futures.ThreadPoolExecutor(1)
+                assert reader.submit(command.stdout.read).result(15) == data
+                assert command.wait(5) == 0
+            finally:
+                command.kill()
+
+
+def _write_all(stream: IO[bytes], data: bytes) -> None:
+    with contextlib.suppress(BrokenPipeError), stream:
+        stream.write(data)
 
 
 def test_connect_shows_what_was_asked_for_and_what_was_chosen(pki: Path) -> None:

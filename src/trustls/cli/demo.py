@@ -236,7 +236,7 @@ class Server:
         outcome = Outcome()
         served = self._thread.submit(self._serve, outcome)
         yield outcome
-        served.result(_SECONDS)
+        served.result(_SECONDS / 2)
 
     def _serve(self, outcome: Outcome) -> None:
         try:

@@ -137,19 +137,21 @@ class Service:
 
     def _serve(self, tls: trustls.TLSSocket[trustls.ServerConnection]) -> None:
         who = _host_port(tls.getpeername())
+        doing = "handshake failed: "
         try:
             with tls:
                 tls.handshake()
+                doing = ""
                 _say(who, agreement(tls.connection.info), " ", _client(tls.connection.peer))
                 tls.settimeout(self._idle_timeout)
                 self._handle(tls)
             _say(who, Text("closed", style="dim"))
         except TLSError as error:
-            _say(who, Text(f"refused: {error}" if tls.connection.peer is None else str(error), style="red"))
+            _say(who, Text(f"{doing}{error}", style="red"))
         except TimeoutError:
             _say(who, Text(f"closed after {self._idle_timeout:g} s without a byte", style="dim"))
         except OSError as error:
-            _say(who, Text(f"lost: {error}", style="red"))
+            _say(who, Text(f"{doing}{error}", style="red"))
         finally:
             self._open.discard(threading.current_thread())
             self._free.release()

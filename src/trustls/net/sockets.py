@@ -349,6 +349,7 @@ class Listener:
         """
         family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self._socket = socket.create_server(address, family=family, backlog=backlog, reuse_port=reuse_port)
+        self._closed = False
         self._config = config
         self._handshake_timeout = handshake_timeout
         self._timeout = timeout
@@ -370,9 +371,12 @@ class Listener:
         try:
             sock, _ = self._socket.accept()
         except OSError as error:
-            if self._socket.fileno() < 0:
+            if self._closed:
                 raise ConnectionClosed("the listener is closed") from error
             raise
+        if self._closed:
+            sock.close()
+            raise ConnectionClosed("the listener is closed")
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.settimeout(self._timeout)
@@ -395,6 +399,7 @@ class Listener:
 
     def close(self) -> None:
         """Listen no more; wakes a thread that waits in `accept`."""
+        self._closed = True
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
