@@ -153,3 +153,12 @@ def test_pki_says_which_file_cannot_be_written(tmp_path: Path) -> None:
     result = run("pki", "ca", tmp_path / "file" / "folder", "--name", "X")
     assert result.returncode == 2
     assert "file" in result.stderr
+
+
+def test_a_reader_that_goes_away_is_no_failure() -> None:
+    command = subprocess.Popen([*COMMAND, "demo"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with command:
+        assert command.stdout is not None
+        command.stdout.close()
+        _, stderr = command.communicate(timeout=15)
+    assert (command.returncode, stderr) == (0, "")

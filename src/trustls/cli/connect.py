@@ -79,12 +79,23 @@ def connect(
         alpn=alpn,
         key_log=options.key_log(keylog),
     )
-    with trustls.connect(address, config, server_name=servername or address[0], timeout=timeout) as tls:
+    with _connected(address, config, servername or address[0], timeout) as tls:
         if not quiet:
             _report(tls.connection, held)
         tls.settimeout(None)
         _pipe(tls)
     return OK
+
+
+def _connected(
+    address: tuple[str, int], config: trustls.ClientConfig, server_name: str, timeout: float
+) -> trustls.TLSSocket[trustls.ClientConnection]:
+    try:
+        return trustls.connect(address, config, server_name=server_name, timeout=timeout)
+    except TLSError:
+        raise  # HandshakeTimeout is an OSError too.
+    except OSError as error:
+        raise OSError(f"no connection to {address[0]} port {address[1]}: {error.strerror or error}") from error
 
 
 def _report(connection: trustls.ClientConnection, held: list[options.NamedCredential]) -> None:
@@ -98,8 +109,8 @@ def _report(connection: trustls.ClientConnection, held: list[options.NamedCreden
         return
     heading(notes, "CA names received: the server accepts client certificates from")
     notes.print(authority_list(requested.authorities))
-    heading(notes, "Client certificates held here")
     if held:
+        heading(notes, "Client certificates held here")
         notes.print(credential_choice([(one.name, one.credential) for one in held], requested, info.credential))
     if info.credential is None:
         notes.print(Text("No client certificate was sent.", style="yellow"))

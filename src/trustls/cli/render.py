@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from cryptography import x509
 from rich.console import Console, Group, RenderableType
@@ -21,8 +22,15 @@ import trustls
 from trustls.cli.pki import Issued, is_authority
 from trustls.wire.names import is_misleading, shown
 
-console = Console(highlight=False, soft_wrap=False)
-notes = Console(stderr=True, highlight=False)
+
+class _Console(Console):
+    def on_broken_pipe(self) -> NoReturn:
+        """Leave a reader that went away (`| head`) to `run`, as for any other output."""
+        raise BrokenPipeError
+
+
+console = _Console(highlight=False)
+notes = _Console(stderr=True, highlight=False)
 """Where a command says what it does while standard output carries data."""
 
 

@@ -66,6 +66,8 @@ class TLSSocket(Generic[C]):
             AsyncRequired: a verifier, signer or chooser of the configuration is asynchronous.
             OSError: the network failed.
         """
+        if not self.connection.handshaking:
+            return self  # Without the lock, which a thread that receives holds while it waits.
         with self._receiving:
             if self.connection.handshaking:
                 deadline = None if self._handshake_timeout is None else time.monotonic() + self._handshake_timeout
@@ -144,17 +146,17 @@ class TLSSocket(Generic[C]):
     def _receive_some(self) -> None:
         """One read of the transport, into the connection."""
         data = self._socket.recv(_READ_SIZE)
-        with self._state:
-            try:
+        try:
+            with self._state:
                 if data:
                     plaintext = self.connection.receive(data)
                 else:
                     plaintext = b""
                     self.connection.receive_eof()
-            finally:
-                self._flush_quietly()
-            if plaintext:
-                self._plaintext = memoryview(plaintext)
+        finally:
+            self._flush_quietly()
+        if plaintext:
+            self._plaintext = memoryview(plaintext)
 
     # -- Sending ------------------------------------------------------------------------------------------------------
 
@@ -169,9 +171,7 @@ class TLSSocket(Generic[C]):
         self.handshake()
         view = memoryview(data).cast("B")
         for start in range(0, len(view), _READ_SIZE):
-            with self._state:
-                self.connection.send(view[start : start + _READ_SIZE])
-            self._flush()
+            self._flush(view[start : start + _READ_SIZE])
 
     def send(self, data: Data) -> int:
         """Like `sendall`; how many bytes were sent, which is all of them."""
@@ -185,28 +185,47 @@ class TLSSocket(Generic[C]):
             self.connection.update_keys(request_peer=request_peer)
         self._flush()
 
-    def _flush(self) -> None:
-        with self._sending:
+    def _flush(self, data: Data = b"", *, wait: bool = True) -> None:
+        """Send `data`, and whatever else the connection has for the transport.
+
+        Without `wait`, not while another thread is sending: that one takes along what waits, because it gives
+        `_sending` back under `_state`, at a moment when nothing does.
+        """
+        if not self._sending.acquire(blocking=wait):
+            return
+        held = True
+        try:
+            if data:
+                with self._state:
+                    self.connection.send(data)
             while True:
                 with self._state:
                     piece = self.connection.data_to_send(_READ_SIZE)
-                if not piece:
-                    return
+                    if not piece:
+                        self._sending.release()
+                        held = False
+                        return
                 try:
                     self._socket.sendall(piece)
                 except (BrokenPipeError, ConnectionResetError):
                     self._raise_last_alert()
                     raise
+        finally:
+            if held:
+                self._sending.release()
 
     def _flush_quietly(self) -> None:
-        """Send what waits; if the transport is gone, what was received says more than that."""
+        """Send what waits; if the transport is gone, what was received says more than that.
+
+        A thread that receives must never wait for one that sends: each peer would wait for the other to read.
+        """
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            self._flush()
+            self._flush(wait=False)
 
     def _raise_last_alert(self) -> None:
         """A peer that hangs up often has said why: look, without waiting."""
-        if self._closed or self.connection.failure is not None:
-            return
+        if self._closed or self.connection.failure is not None or not self._receiving.acquire(blocking=False):
+            return  # A thread that is receiving will come upon it.
         usual = self._socket.gettimeout()
         self._socket.settimeout(0)
         try:
@@ -217,6 +236,7 @@ class TLSSocket(Generic[C]):
             return
         finally:
             self._socket.settimeout(usual)
+            self._receiving.release()
 
     # -- The end ------------------------------------------------------------------------------------------------------
 
