@@ -579,10 +579,18 @@ class Connection:
         if self._handshake is not None:
             self._handshake.close()
         self._forget_handshake()
-        self._work = None
+        self._drop_work()
         self._incoming = b""
         self._opener = None
         trace.failure(self.is_client, error)
+
+    def _drop_work(self) -> None:
+        """Let go of what was never awaited, or is no longer needed."""
+        if self._work is not None:
+            end = getattr(self._work[1], "close", None) or getattr(self._work[1], "cancel", None)
+            if end is not None:
+                end()
+            self._work = None
 
     def _facts(self) -> Established:
         if self._established is None:

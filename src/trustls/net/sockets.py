@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -14,14 +15,21 @@ from trustls.config import ClientConfig, ServerConfig
 from trustls.connection import ClientConnection, Connection, Data, ServerConnection
 from trustls.errors import AsyncRequired, ConnectionClosed, HandshakeTimeout, TLSError
 
+try:
+    import fcntl
+    import termios
+except ImportError:  # Windows
+    fcntl = termios = None  # type: ignore[assignment]
+
 Address = tuple[str, int]
 C = TypeVar("C", bound=Connection)
 
 # One read of the transport; larger ones cost more a byte (the allocation faults pages in).
 _READ_SIZE: Final = 1 << 16
-# How long a failed connection waits for the peer to take its alert before the socket is closed.
-_LINGER_SECONDS: Final = 0.5
-_LINGER_BYTES: Final = 1 << 18
+# How long `close` waits for the peer to take what was sent.
+_LINGER_SECONDS: Final = 5.0
+_LINGER_AT_LEAST_SECONDS: Final = 0.1
+_LINGER_STEP_SECONDS: Final = 0.02
 
 
 class TLSSocket(Generic[C]):
@@ -47,6 +55,7 @@ class TLSSocket(Generic[C]):
         self._socket = sock
         self._handshake_timeout = handshake_timeout
         self._plaintext = memoryview(b"")
+        self._unsent = memoryview(b"")
         self._state = threading.RLock()  # Held for every use of the connection, never while the network is waited for.
         self._sending = threading.Lock()  # Keeps records in order on their way out.
         self._receiving = threading.RLock()
@@ -200,13 +209,16 @@ class TLSSocket(Generic[C]):
                     self.connection.send(data)
             while True:
                 with self._state:
-                    piece = self.connection.data_to_send(_READ_SIZE)
-                    if not piece:
+                    if not self._unsent:
+                        self._unsent = memoryview(self.connection.data_to_send(_READ_SIZE))
+                    if not self._unsent:
                         self._sending.release()
                         held = False
                         return
                 try:
-                    self._socket.sendall(piece)
+                    # What a timeout leaves unsent stays in front of all else, or the stream would be torn.
+                    while self._unsent:
+                        self._unsent = self._unsent[self._socket.send(self._unsent) :]
                 except (BrokenPipeError, ConnectionResetError):
                     self._raise_last_alert()
                     raise
@@ -247,7 +259,10 @@ class TLSSocket(Generic[C]):
         self._flush_quietly()
 
     def close(self) -> None:
-        """Send close_notify, if that is still to be done, and close the socket."""
+        """Send close_notify, if that is still to be done, and close the socket.
+
+        What was sent is given up to five seconds to arrive; what the peer still sends is thrown away.
+        """
         if self._closed:
             return
         self._closed = True
@@ -256,23 +271,25 @@ class TLSSocket(Generic[C]):
                 self.connection.close()
             with contextlib.suppress(OSError):
                 self._flush()
-            if self.connection.failure is not None and self.connection.failure.alert is not None:
-                self._linger()
+                if not self.connection.peer_closed:
+                    self._linger()
         finally:
             self._socket.close()
 
     def _linger(self) -> None:
-        """Let the peer read our alert: a socket closed over unread data resets the connection, alert and all."""
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_WR)
-            deadline = time.monotonic() + _LINGER_SECONDS
-            left = _LINGER_BYTES
-            while left > 0 and (wait := deadline - time.monotonic()) > 0:
-                self._socket.settimeout(wait)
-                data = self._socket.recv(_READ_SIZE)
-                if not data:
+        """Let the peer take what was sent: a socket closed over unread data resets the connection, and all is lost.
+
+        It ends with the peer's end of the stream; or, a little later, as soon as the peer's system has everything.
+        """
+        self._socket.shutdown(socket.SHUT_WR)
+        started = time.monotonic()
+        while (waited := time.monotonic() - started) < _LINGER_SECONDS:
+            if waited >= _LINGER_AT_LEAST_SECONDS and not _in_flight(self._socket):
+                return
+            self._socket.settimeout(_LINGER_STEP_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                if not self._socket.recv(_READ_SIZE):
                     return
-                left -= len(data)
 
     def __enter__(self) -> Self:
         return self
@@ -429,6 +446,17 @@ class Listener:
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
+
+
+def _in_flight(sock: socket.socket) -> bool:
+    """Whether bytes that were sent have not reached the peer's system; False where the system does not tell."""
+    if termios is None or fcntl is None:
+        return False
+    try:
+        answer = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4))
+    except OSError:
+        return False
+    return int.from_bytes(answer, sys.byteorder) > 0
 
 
 def _timed_out(seconds: float | None) -> HandshakeTimeout:
