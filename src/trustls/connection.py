@@ -83,6 +83,7 @@ class Connection:
         "_key_update_queued",
         "_opener",
         "_peer_closed",
+        "_settling",
         "_update_asked",
         "_waiting",
         "_warnings",
@@ -110,6 +111,7 @@ class Connection:
         self._established: Established | None = None
         self._failure: TLSError | None = None
         self._peer_closed = False
+        self._settling = False
         self._close_sent = False
         self._key_update_queued = False
         self._update_asked = False
@@ -259,14 +261,22 @@ class Connection:
         """
         while self._work is not None:
             outside, awaitable = self._work
+            self._settling = True
             try:
                 value = await awaitable
             except Exception as error:  # noqa: BLE001 (whatever a callback raises ends this connection, no more)
                 self._work = None
-                self._fail(error if isinstance(error, TLSError) else _callback_failed(outside, error))
-                return
-            self._work = None
-            self._guarded_resume(value)
+                self._settling = False
+                self.abort(error if isinstance(error, TLSError) else _callback_failed(outside, error))
+            except BaseException:
+                self._work = None
+                self._settling = False
+                self.abort(InternalError(f"given up: to {outside.purpose}"))
+                raise
+            else:
+                self._work = None
+                self._settling = False
+                self._guarded_resume(value)
 
     # -- Opening records ----------------------------------------------------------------------------------------------
 
@@ -480,7 +490,7 @@ class Connection:
                 self._waiting = asked.expected
                 return
             try:
-                answer = asked.function(**asked.arguments)
+                answer = asked.call()
             except TLSError:
                 raise
             except Exception as error:
@@ -585,12 +595,12 @@ class Connection:
         trace.failure(self.is_client, error)
 
     def _drop_work(self) -> None:
-        """Let go of what was never awaited, or is no longer needed."""
-        if self._work is not None:
+        """Let go of what was never awaited. What `settle` is awaiting is ended by cancelling that."""
+        if self._work is not None and not self._settling:
             end = getattr(self._work[1], "close", None) or getattr(self._work[1], "cancel", None)
             if end is not None:
                 end()
-            self._work = None
+        self._work = None
 
     def _facts(self) -> Established:
         if self._established is None:

@@ -36,7 +36,7 @@ async def send_certificate(
     entries = tuple([CertificateEntry(certificate=certificate.der) for certificate in chain])
     flow.send(CertificateMessage(context=request_context, entries=entries))
     content = signed_content(context, flow.transcript.digest())
-    signature = await flow.outside("sign", credential.signer.sign, scheme=scheme, message=content)
+    signature = await flow.outside("sign", credential.signer.sign, scheme, content)
     flow.send(CertificateVerify(scheme=scheme, signature=signature))
 
 

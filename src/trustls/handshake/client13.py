@@ -280,8 +280,8 @@ async def _authenticate_server(
     peer = await flow.outside(
         "verify the server's certificate",
         client.verifier.verify_server,
-        chain=chain,
-        server_name=server_name,
+        chain,
+        server_name,
         now=client.now(),
         ocsp_response=b"",
     )
@@ -299,9 +299,7 @@ async def _send_client_certificate(
     flow: Flow, client: ClientParameters, request: CredentialRequest
 ) -> Credential | None:
     """Certificate and CertificateVerify of the credential that fits; an empty Certificate when none does."""
-    credential = await flow.outside(
-        "choose a credential", client.choose_credential, request=request, credentials=client.credentials
-    )
+    credential = await flow.outside("choose a credential", client.choose_credential, request, client.credentials)
     if credential is None:
         flow.send(CertificateMessage())
         return None

@@ -39,12 +39,23 @@ class Receive(Generic[T]):
 class Outside(Generic[T]):
     """Waits for the answer of a function that belongs to the application: at once, or awaited by the shell."""
 
-    __slots__ = ("arguments", "function", "purpose")
+    __slots__ = ("arguments", "function", "named_arguments", "purpose")
 
-    def __init__(self, purpose: str, function: Callable[..., T | Awaitable[T]], arguments: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        purpose: str,
+        function: Callable[..., T | Awaitable[T]],
+        arguments: tuple[Any, ...],
+        named_arguments: dict[str, Any],
+    ) -> None:
         self.purpose = purpose
         self.function = function
         self.arguments = arguments
+        self.named_arguments = named_arguments
+
+    def call(self) -> T | Awaitable[T]:
+        """The answer, or what is to be awaited for it."""
+        return self.function(*self.arguments, **self.named_arguments)
 
     def __await__(self) -> Generator[Outside[T], T, T]:
         return (yield self)
@@ -110,6 +121,8 @@ class Flow:
         """Pass over the records of early data that was offered and is not taken (RFC 9846 4.3.10)."""
         self._skip_early_data()
 
-    def outside(self, purpose: str, function: Callable[..., T | Awaitable[T]], /, **arguments: Any) -> Outside[T]:
+    def outside(
+        self, purpose: str, function: Callable[..., T | Awaitable[T]], /, *arguments: Any, **named_arguments: Any
+    ) -> Outside[T]:
         """The answer of `function`, which may be asynchronous; `purpose` names it in errors and traces."""
-        return Outside(purpose, function, arguments)
+        return Outside(purpose, function, arguments, named_arguments)

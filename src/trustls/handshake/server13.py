@@ -299,7 +299,7 @@ async def _authenticate_client(flow: Flow, server: ServerParameters, verifier: C
     chain = presented_chain(message)
     transcript_hash = flow.transcript.digest()
     proof = await flow.receive(CertificateVerify)
-    peer = await flow.outside("verify the client's certificate", verifier.verify_client, chain=chain, now=server.now())
+    peer = await flow.outside("verify the client's certificate", verifier.verify_client, chain, now=server.now())
     check_certificate_verify(
         proof,
         chain[0],

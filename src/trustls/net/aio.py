@@ -15,7 +15,7 @@ from typing import Any, Final, cast
 
 from trustls.config import ClientConfig, ServerConfig
 from trustls.connection import ClientConnection, Connection, Data, ServerConnection
-from trustls.errors import HandshakeTimeout, TLSError
+from trustls.errors import HandshakeTimeout, TLSError, UnexpectedEOF
 from trustls.protocol.buffers import BUFFERS
 
 HANDSHAKE_TIMEOUT: Final = 60.0
@@ -199,8 +199,12 @@ class TLSProtocol(asyncio.BufferedProtocol):
         if self._transport is not None:
             self.application_protocol.connection_lost(failure)
         elif not self.handshake_done.done():
-            self.handshake_done.set_exception(failure or ConnectionResetError("closed during the handshake"))
-            self.handshake_done.exception()  # A server has nobody who would look at it: `on_failure` was told.
+            lost = self.connection.failure
+            if lost is None:
+                lost = UnexpectedEOF(f"the transport was lost during the handshake: {error}")
+                lost.__cause__ = error
+                self.connection.abort(lost)
+            self._handshake_failed(lost)
 
     # -- What the TLS transport calls ---------------------------------------------------------------------------------
 
@@ -288,11 +292,10 @@ class TLSProtocol(asyncio.BufferedProtocol):
 
     def _failed(self, error: TLSError) -> None:
         self._cancel_timer()
+        if self._settling is not None:
+            self._settling.cancel()
         if self._transport is None and not self.handshake_done.done():
-            self.handshake_done.set_exception(error)
-            self.handshake_done.exception()  # A server has nobody who would look at it.
-            if self._on_failure is not None:
-                self._on_failure(error, self.connection)
+            self._handshake_failed(error)
         if self._raw is not None and not self._raw.is_closing():
             if error.alert is None:
                 self._raw.close()
@@ -301,6 +304,12 @@ class TLSProtocol(asyncio.BufferedProtocol):
                 with contextlib.suppress(OSError, NotImplementedError, RuntimeError):
                     self._raw.write_eof()
                 self._timer = self._loop.call_later(min(self._shutdown_timeout, 1.0), self._raw.close)
+
+    def _handshake_failed(self, error: TLSError) -> None:
+        self.handshake_done.set_exception(error)
+        self.handshake_done.exception()  # A server has nobody who would look at it: `on_failure` is told.
+        if self._on_failure is not None:
+            self._on_failure(error, self.connection)
 
     def _handshake_timed_out(self) -> None:
         error = HandshakeTimeout(f"the handshake was not finished within {self._handshake_timeout:g} s")
