@@ -23,6 +23,8 @@ SHUTDOWN_TIMEOUT: Final = 5.0
 _STREAM_LIMIT: Final = 1 << 16
 _PIECE: Final = 1 << 16
 
+_ENDING: Final[set[asyncio.Task[None]]] = set()
+
 _logger = logging.getLogger("trustls.aio")
 
 ClientConnected = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None] | None]
@@ -186,8 +188,7 @@ class TLSProtocol(asyncio.BufferedProtocol):
     def connection_lost(self, error: Exception | None) -> None:
         """The TCP connection is gone."""
         self._cancel_timer()
-        if self._settling is not None:
-            self._settling.cancel()
+        self._cancel_settling()
         if self._buffer is not None:
             BUFFERS.give_back(self._buffer)
             self._buffer = None
@@ -292,8 +293,7 @@ class TLSProtocol(asyncio.BufferedProtocol):
 
     def _failed(self, error: TLSError) -> None:
         self._cancel_timer()
-        if self._settling is not None:
-            self._settling.cancel()
+        self._cancel_settling()
         if self._transport is None and not self.handshake_done.done():
             self._handshake_failed(error)
         if self._raw is not None and not self._raw.is_closing():
@@ -304,6 +304,14 @@ class TLSProtocol(asyncio.BufferedProtocol):
                 with contextlib.suppress(OSError, NotImplementedError, RuntimeError):
                     self._raw.write_eof()
                 self._timer = self._loop.call_later(min(self._shutdown_timeout, 1.0), self._raw.close)
+
+    def _cancel_settling(self) -> None:
+        """Cancel what the application is still asked for, once: its clean-up may take a while."""
+        if self._settling is not None:
+            task, self._settling = self._settling, None
+            _ENDING.add(task)  # asyncio itself keeps no task alive.
+            task.add_done_callback(_ENDING.discard)
+            task.cancel()
 
     def _handshake_failed(self, error: TLSError) -> None:
         self.handshake_done.set_exception(error)
