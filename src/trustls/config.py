@@ -65,7 +65,8 @@ class ClientConfig:
             raise ConfigError("give a client `roots` to trust, or a `verifier`: one of the two")
         if self.roots is not None and not len(self.roots):
             raise ConfigError("`roots` is empty: no server could ever be accepted")
-        credentials = tuple(self.credentials)
+        _freeze(self)
+        credentials = _credentials(self.credentials)
         if self.choose_credential is not None and not credentials:
             raise ConfigError("`choose_credential` has nothing to choose from: give `credentials`")
         _check_versions(self.versions)
@@ -119,7 +120,8 @@ class ServerConfig:
     parameters: ServerParameters = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        credentials = tuple(self.credentials)
+        _freeze(self)
+        credentials = _credentials(self.credentials)
         if not credentials:
             raise ConfigError("a server needs at least one credential")
         if not isinstance(self.client_auth, ClientAuth):
@@ -152,6 +154,19 @@ def _check_versions(versions: Iterable[str] | None) -> None:
 def _check_padding(multiple: int) -> None:
     if not 0 <= multiple <= 1 << 14:
         raise ConfigError(f"pad_records_to={multiple} is outside 0 to 16384")
+
+
+def _freeze(config: ClientConfig | ServerConfig) -> None:
+    """Hold lists of names as tuples: what the caller does to his list later changes nothing here."""
+    for name in ("alpn", "versions", "suites", "groups", "signature_schemes"):
+        object.__setattr__(config, name, _names(name, getattr(config, name)))
+
+
+def _credentials(credentials: Iterable[Credential]) -> tuple[Credential, ...]:
+    found = () if isinstance(credentials, str | bytes) else tuple(credentials)
+    if isinstance(credentials, str | bytes) or not all(isinstance(item, Credential) for item in found):
+        raise ConfigError("`credentials` takes a list of Credential: see Credential.from_pem")
+    return found
 
 
 def _names(what: str, names: Iterable[str] | None) -> tuple[str, ...] | None:

@@ -210,10 +210,15 @@ class Connection:
         return self._writer.take(limit)
 
     def close(self) -> None:
-        """Say that this side sends no more (close_notify). The peer may still send: `receive` goes on working."""
+        """Say that this side sends no more (close_notify). The peer may still send: `receive` goes on working.
+
+        During the handshake that is the end of the connection.
+        """
         if not self._close_sent and self._failure is None:
-            self._close_sent = True
             self._send_alert(_WARNING, AlertDescription.CLOSE_NOTIFY)
+            self._close_sent = True
+            if self.handshaking:
+                self._fail(ConnectionClosed("this side closed the connection during the handshake"))
 
     def abort(self, error: TLSError) -> None:
         """End the connection for a reason of the caller's: the alert of `error` is queued, if it has one."""
@@ -243,9 +248,10 @@ class Connection:
             ValueError: `length` is not 1 to 255 hash lengths, or the label is longer than 249 bytes.
         """
         encoded = label.encode() if isinstance(label, str) else label
-        if length < 1 or len(encoded) > 249:
-            raise ValueError("an exporter takes a length of at least 1 and a label of at most 249 bytes")
-        return self._facts().exporter.export(encoded, context, length)
+        exporter = self._facts().exporter
+        if not 1 <= length <= exporter.max_length or len(encoded) > 249:
+            raise ValueError(f"an exporter gives 1 to {exporter.max_length} bytes for a label of at most 249 bytes")
+        return exporter.export(encoded, context, length)
 
     # -- Work of the application's ------------------------------------------------------------------------------------
 
@@ -312,11 +318,12 @@ class Connection:
                     except PeerMisbehaved:
                         self._skip_or_raise(size)
                     else:
+                        # RFC 9846 5.4: padding counts.
+                        if stop - filled > MAX_PLAINTEXT + 1:
+                            raise PeerMisbehaved(Misbehaviour.RECORD_OVERFLOW, f"{stop - filled - 1} bytes inside")
                         # The content type stands where the next record's content begins: it is overwritten there.
                         if stop == filled or not out[stop - 1]:
                             stop = inner_plaintext_end(out, filled, stop) + 1
-                        if stop - filled > MAX_PLAINTEXT + 1:
-                            raise PeerMisbehaved(Misbehaviour.RECORD_OVERFLOW, f"{stop - filled - 1} bytes inside")
                         if out[stop - 1] == _APPLICATION_DATA and self._established is not None and stop - filled > 1:
                             if not self._joiner.is_empty:
                                 raise PeerMisbehaved(Misbehaviour.INTERLEAVED_RECORD)
@@ -329,9 +336,7 @@ class Connection:
         except TLSError as error:
             self._fail(error)
         except Exception as error:  # noqa: BLE001 (a bug of ours must end the connection, not escape half-way)
-            failure = InternalError(f"{type(error).__name__}: {error}")
-            failure.__cause__ = error
-            self._fail(failure)
+            self._fail(_internal_error(error))
         else:
             if position < end and not self._peer_closed:
                 self._incoming = bytes(data[position:])
@@ -349,7 +354,8 @@ class Connection:
             raise PeerMisbehaved(reason, f"it starts with {bytes(header)!r}")
         if header[0] not in ContentType.by_value:
             raise PeerMisbehaved(Misbehaviour.UNKNOWN_CONTENT_TYPE, str(header[0]))
-        if size > MAX_PLAINTEXT and not (header[0] == _APPLICATION_DATA and self._early_data_to_skip):
+        skippable = header[0] == _APPLICATION_DATA and self._early_data_to_skip
+        if size > (MAX_CIPHERTEXT if skippable else MAX_PLAINTEXT):
             raise PeerMisbehaved(Misbehaviour.RECORD_OVERFLOW, f"{size} bytes")
 
     def _take_plain_record(self, kind: int, content: bytes) -> None:
@@ -473,6 +479,8 @@ class Connection:
             self._take_messages()
         except TLSError as error:
             self._fail(error)
+        except Exception as error:  # noqa: BLE001 (as in `_open_records`)
+            self._fail(_internal_error(error))
 
     def _resume(self, value: object) -> None:
         """Let the coroutine run until it needs the peer, or the outside for longer than a call."""
@@ -660,6 +668,12 @@ class ServerConnection(Connection):
 
     def _may_change_cipher_spec(self) -> bool:
         return self._flow is not None and not self._flow.transcript.is_empty
+
+
+def _internal_error(error: Exception) -> InternalError:
+    failure = InternalError(f"{type(error).__name__}: {error}")
+    failure.__cause__ = error
+    return failure
 
 
 def _callback_failed(outside: Outside[Any], error: Exception) -> InternalError:

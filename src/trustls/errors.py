@@ -258,9 +258,13 @@ class HandshakeTimeout(TLSError, TimeoutError):
 class AsyncRequired(TLSError):
     """A verifier, signer or chooser of this configuration is asynchronous, and the transport is not."""
 
+    alert = AlertDescription.INTERNAL_ERROR
+
 
 class ConfigError(TLSError, ValueError):
     """What was asked for cannot be done, or the parts of a configuration do not go together."""
+
+    alert = AlertDescription.INTERNAL_ERROR  # Where it shows in a handshake only: a callback's unusable choice.
 
 
 class InternalError(TLSError):

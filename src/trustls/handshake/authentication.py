@@ -6,10 +6,11 @@ from collections.abc import Collection
 from typing import Final
 
 from trustls.crypto.signatures import BadSignature, WrongKey, verify
-from trustls.errors import CertificateProblem, CertificateRejected, Misbehaviour, PeerMisbehaved
+from trustls.errors import CertificateProblem, CertificateRejected, InternalError, Misbehaviour, PeerMisbehaved
 from trustls.handshake.flow import Flow
 from trustls.identity.credential import Credential
 from trustls.trust.certificate import Certificate
+from trustls.trust.verifiers import Peer
 from trustls.wire.enums import ExtensionType, SignatureScheme
 from trustls.wire.messages import CertificateEntry, CertificateMessage, CertificateVerify
 
@@ -53,6 +54,13 @@ def presented_chain(
             if kind not in solicited:
                 raise PeerMisbehaved(Misbehaviour.UNSOLICITED_EXTENSION, f"{ExtensionType(kind)} beside a certificate")
     return tuple([Certificate.from_der(entry.certificate) for entry in message.entries])
+
+
+def vouched_for(peer: object) -> Peer:
+    """A verifier's answer. One that forgets to answer vouches for nobody."""
+    if not isinstance(peer, Peer):
+        raise InternalError(f"the verifier gave {type(peer).__name__}, not a Peer: nobody is vouched for")
+    return peer
 
 
 def check_certificate_verify(

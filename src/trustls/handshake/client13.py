@@ -20,6 +20,7 @@ from trustls.handshake.authentication import (
     check_certificate_verify,
     presented_chain,
     send_certificate,
+    vouched_for,
 )
 from trustls.handshake.established import ConnectionInfo, Established
 from trustls.handshake.flow import Flow
@@ -292,7 +293,7 @@ async def _authenticate_server(
         context=SERVER_CONTEXT,
         transcript_hash=transcript_hash,
     )
-    return peer
+    return vouched_for(peer)
 
 
 async def _send_client_certificate(

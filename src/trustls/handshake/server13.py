@@ -20,6 +20,7 @@ from trustls.handshake.authentication import (
     check_certificate_verify,
     presented_chain,
     send_certificate,
+    vouched_for,
 )
 from trustls.handshake.established import ConnectionInfo, Established
 from trustls.handshake.flow import Flow
@@ -149,6 +150,9 @@ async def _exchange_hellos(flow: Flow, server: ServerParameters) -> _Greeting:
 
 def _offer(hello: ClientHello) -> _Offer:
     """What a ClientHello offers; refused when it lacks what TLS 1.3 requires, or contradicts itself."""
+    if hello.legacy_version <= ProtocolVersion.SSL3:
+        # RFC 9846 E.5: not even as the field that nobody reads.
+        raise PeerIncompatible(Incompatibility.NO_COMMON_VERSION, f"the client's hello says {hello.legacy_version}")
     versions = hello.supported_versions or (hello.legacy_version,)
     if ProtocolVersion.TLS1_3 not in versions:
         raise PeerIncompatible(
@@ -307,4 +311,4 @@ async def _authenticate_client(flow: Flow, server: ServerParameters, verifier: C
         context=CLIENT_CONTEXT,
         transcript_hash=transcript_hash,
     )
-    return peer
+    return vouched_for(peer)

@@ -87,6 +87,11 @@ class ExporterSecret:
     algorithm: HashAlgorithm
     secret: bytes = field(repr=False)
 
+    @property
+    def max_length(self) -> int:
+        """How many bytes can be exported at once."""
+        return 255 * self.algorithm.length
+
     def export(self, label: bytes, context: bytes, length: int) -> bytes:
         """`length` bytes for `label` and `context`; an absent context and an empty one are the same in TLS 1.3."""
         algorithm = self.algorithm

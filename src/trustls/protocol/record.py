@@ -19,8 +19,9 @@ HEADER_LENGTH: Final = 5
 MAX_PLAINTEXT: Final = 1 << 14
 # RFC 9846 5.2: content type, padding and tag add 256 bytes at the most.
 MAX_CIPHERTEXT: Final = MAX_PLAINTEXT + 256
-# How much payload one outgoing buffer takes: a join or a buffer over 128 KiB costs several times more a byte.
-_PIECE: Final = 4 * MAX_PLAINTEXT - 4 * (HEADER_LENGTH + 1 + TAG_LENGTH)
+# How much payload one outgoing buffer takes: whole records that with all else fit into 64 KiB, for a join or a buffer
+# over 128 KiB costs several times more a byte.
+_PIECE: Final = 3 * MAX_PLAINTEXT
 _SMALL: Final = 2048
 
 _HANDSHAKE = int(ContentType.HANDSHAKE)
@@ -191,18 +192,20 @@ class RecordWriter:
             chunks.clear()
             self.pending = 0
             return taken
-        room = limit
-        whole = 0
-        while len(chunks[whole]) <= room:
-            room -= len(chunks[whole])
-            whole += 1
-        parts = chunks[:whole]
-        if room:
-            parts.append(chunks[whole][:room])
-            chunks[whole] = chunks[whole][room:]
-        del chunks[:whole]
-        self.pending -= limit
-        return b"".join(parts)
+        # Whole chunks as far as they fit: what is cut is copied twice.
+        size = len(chunks[0])
+        if size > limit:
+            taken = bytes(chunks[0][:limit])
+            chunks[0] = chunks[0][limit:]
+        else:
+            count = 1
+            while size + len(chunks[count]) <= limit:
+                size += len(chunks[count])
+                count += 1
+            taken = bytes(chunks[0]) if count == 1 else b"".join(chunks[:count])
+            del chunks[:count]
+        self.pending -= len(taken)
+        return taken
 
 
 def inner_plaintext_end(inner: Buffer, start: int, end: int) -> int:
