@@ -109,7 +109,7 @@ class TLSProtocol(asyncio.BufferedProtocol):
         connection: a fresh ClientConnection or ServerConnection.
         application_protocol: its `connection_made` is called once the handshake is done.
         handshake_timeout: seconds for the whole handshake.
-        shutdown_timeout: seconds that `close` waits for the peer to close its side.
+        shutdown_timeout: seconds that `close` waits for the peer to take more of what was sent, or to close its side.
         on_failure: told of a handshake that fails.
     """
 
@@ -243,7 +243,19 @@ class TLSProtocol(asyncio.BufferedProtocol):
             self._raw.write_eof()
         with contextlib.suppress(RuntimeError):
             self._raw.resume_reading()
-        self._timer = self._loop.call_later(self._shutdown_timeout, self._raw.abort)
+        self._give_time(self._raw, self._raw.get_write_buffer_size())
+
+    def _give_time(self, raw: asyncio.Transport, unsent: int) -> None:
+        """Abort when for a whole shutdown timeout neither anything went out nor the peer closed."""
+
+        def look_again() -> None:
+            left = raw.get_write_buffer_size()
+            if left < unsent:
+                self._give_time(raw, left)
+            else:
+                raw.abort()
+
+        self._timer = self._loop.call_later(self._shutdown_timeout, look_again)
 
     # -- Inside -------------------------------------------------------------------------------------------------------
 
@@ -347,6 +359,7 @@ async def open_connection(
     server_name: str | None = None,
     limit: int = _STREAM_LIMIT,
     handshake_timeout: float = HANDSHAKE_TIMEOUT,
+    shutdown_timeout: float = SHUTDOWN_TIMEOUT,
     **options: Any,
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Connect, finish the handshake, and give the streams, as `asyncio.open_connection` does.
@@ -360,6 +373,7 @@ async def open_connection(
         server_name: the name that the server's certificate must be valid for, when it is not `host`.
         limit: the reader's buffer limit in bytes.
         handshake_timeout: seconds for the whole handshake.
+        shutdown_timeout: seconds that closing waits while nothing moves.
         options: for `loop.create_connection` (`local_addr`, `sock`, `happy_eyeballs_delay`, ...).
 
     Raises:
@@ -369,7 +383,9 @@ async def open_connection(
     reader = asyncio.StreamReader(limit=limit, loop=loop)
     application_protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
     connection = ClientConnection(config, server_name or host)
-    protocol = TLSProtocol(connection, application_protocol, handshake_timeout=handshake_timeout)
+    protocol = TLSProtocol(
+        connection, application_protocol, handshake_timeout=handshake_timeout, shutdown_timeout=shutdown_timeout
+    )
     if options.get("sock") is not None:
         raw, _ = await loop.create_connection(lambda: protocol, **options)
     else:
@@ -391,6 +407,7 @@ async def start_server(
     *,
     limit: int = _STREAM_LIMIT,
     handshake_timeout: float = HANDSHAKE_TIMEOUT,
+    shutdown_timeout: float = SHUTDOWN_TIMEOUT,
     handshake_failed: HandshakeFailed | None = None,
     **options: Any,
 ) -> asyncio.Server:
@@ -406,6 +423,7 @@ async def start_server(
         config: for every connection.
         limit: the readers' buffer limit in bytes.
         handshake_timeout: seconds that a client may take for the whole handshake.
+        shutdown_timeout: seconds that closing waits while nothing moves.
         handshake_failed: told of each handshake that fails, with the reason; without it they are only logged
             (`trustls.aio`, level INFO).
         options: for `loop.create_server` (`backlog`, `reuse_port`, `sock`, `start_serving`, ...).
@@ -422,6 +440,7 @@ async def start_server(
             ServerConnection(config),
             application_protocol,
             handshake_timeout=handshake_timeout,
+            shutdown_timeout=shutdown_timeout,
             on_failure=handshake_failed or _log_failure,
         )
 

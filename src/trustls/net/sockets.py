@@ -154,7 +154,14 @@ class TLSSocket(Generic[C]):
 
     def _receive_some(self) -> None:
         """One read of the transport, into the connection."""
-        data = self._socket.recv(_READ_SIZE)
+        try:
+            data = self._socket.recv(_READ_SIZE)
+        except OSError:
+            if self._closed:
+                raise ConnectionClosed("this socket is closed") from None
+            raise
+        if self._closed:
+            raise ConnectionClosed("this socket was closed meanwhile")
         try:
             with self._state:
                 if data:
@@ -274,6 +281,8 @@ class TLSSocket(Generic[C]):
                 if not self.connection.peer_closed:
                     self._linger()
         finally:
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)  # Wakes a thread that is receiving, which `close` does not.
             self._socket.close()
 
     def _linger(self) -> None:
