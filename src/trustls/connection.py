@@ -80,7 +80,7 @@ class Connection:
         "_idle_messages",
         "_incoming",
         "_joiner",
-        "_key_update_queued",
+        "_key_update_owed",
         "_opener",
         "_peer_closed",
         "_settling",
@@ -113,7 +113,7 @@ class Connection:
         self._peer_closed = False
         self._settling = False
         self._close_sent = False
-        self._key_update_queued = False
+        self._key_update_owed = False
         self._update_asked = False
         self._empty_records = 0
         self._idle_messages = 0
@@ -206,7 +206,6 @@ class Connection:
 
         Pieces of 64 KiB cost the least a byte, where much waits.
         """
-        self._key_update_queued = False
         return self._writer.take(limit)
 
     def close(self) -> None:
@@ -534,9 +533,9 @@ class Connection:
             raise PeerMisbehaved(Misbehaviour.KEY_CHANGE_INSIDE_RECORD, "KeyUpdate")
         self._opener = Opener(opener.secret.next())
         self._update_asked = False
-        # RFC 9846 4.7.3: one answer serves all requests that came before it was sent.
-        if update.update_requested and not self._key_update_queued and not self._close_sent:
-            self._send_key_update(request_peer=False)
+        # RFC 9846 4.7.3: the answer goes out before the next data, and one serves all requests that came before it. So
+        # a peer that asks and asks, and does not read, makes us keep nothing.
+        self._key_update_owed = self._key_update_owed or update.update_requested
 
     def _ask_for_update(self) -> None:
         """Ask the peer for fresh keys when it has used one for as long as it may."""
@@ -554,6 +553,8 @@ class Connection:
     # -- Sending ------------------------------------------------------------------------------------------------------
 
     def _send_data(self, data: memoryview) -> None:
+        if self._key_update_owed:
+            self._send_key_update(request_peer=False)
         sealer = self._sealer()
         while sealer.sequence + self._writer.records_needed(len(data)) >= sealer.limit:
             # The last record under the old key is the KeyUpdate itself.
@@ -577,7 +578,7 @@ class Connection:
         self._writer.queue_handshake(raw)
         self._trace_sent(message, raw)
         self._writer.use(self._sealer().secret.next())
-        self._key_update_queued = True
+        self._key_update_owed = False
 
     def _send_alert(self, level: int, description: AlertDescription) -> None:
         self._writer.queue_alert(level, description)
