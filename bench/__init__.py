@@ -1,0 +1,1 @@
+"""Measurements of trustls beside `ssl`, pyOpenSSL and rtls: `python -m bench`, or `make bench`."""
