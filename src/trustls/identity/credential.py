@@ -79,9 +79,11 @@ class Credential:
                 together.
             OSError: a file cannot be read.
         """
-        certificates = Certificate.from_pem(_read(chain))
-        if not certificates:
-            raise ConfigError(f"no certificate in {_source(chain)}")
+        data = _read(chain)
+        try:
+            certificates = Certificate.from_pem(data)
+        except (ConfigError, CertificateRejected) as error:
+            raise ConfigError(f"no certificate chain can be read from {_source(chain)}: {error}") from None
         return cls(certificates, _load_key(_read(key), _secret(password), _source(key)), fallback=fallback)
 
     @classmethod
