@@ -1,0 +1,153 @@
+"""A peer that misbehaves on purpose: the real handshake, with hooks on every message it sends.
+
+`ScriptedClient` and `ScriptedServer` run the real coroutines over a `Flow` that asks an `Edit` what to send in place of
+each message. What is sent goes into the sender's transcript, so its keys, signatures and Finished fit what the victim
+read: a changed message passes every MAC, and is judged by what it says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TypeAlias, TypeVar
+
+from trustls.config import ClientConfig, ServerConfig
+from trustls.connection import ClientConnection, Connection, ServerConnection
+from trustls.handshake.client13 import client_handshake
+from trustls.handshake.flow import Flow
+from trustls.handshake.server13 import server_handshake
+from trustls.trust.names import ServerName
+from trustls.wire.enums import ContentType
+from trustls.wire.messages import HandshakeMessage, encode_message
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record of its own, sealed under the keys of the moment; whatever waits goes out before it."""
+
+    kind: int
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """Bytes on the wire, as they are; whatever waits goes out before them."""
+
+    data: bytes
+
+
+class NewRecord:
+    """What follows starts a new record."""
+
+
+Item: TypeAlias = "HandshakeMessage | bytes | Record | Wire | NewRecord"
+"""What may be sent: a message, the exact bytes of one (or of what should be one), or something around messages."""
+
+Edit = Callable[[HandshakeMessage], Iterable[Item]]
+M = TypeVar("M", bound=HandshakeMessage)
+
+
+def honest(message: HandshakeMessage) -> Iterable[Item]:
+    """No change."""
+    return (message,)
+
+
+def on(kind: type[M], change: Callable[[M], Iterable[Item]], *, nth: int = 0) -> Edit:
+    """Apply `change` to the nth message of one class, and leave the others alone."""
+    seen = 0
+
+    def edit(message: HandshakeMessage) -> Iterable[Item]:
+        nonlocal seen
+        if not isinstance(message, kind):
+            return (message,)
+        seen += 1
+        return change(message) if seen == nth + 1 else (message,)
+
+    return edit
+
+
+class EditedFlow(Flow):
+    """A Flow that sends what its `edit` makes of each message."""
+
+    def __init__(self, connection: Connection, edit: Edit) -> None:
+        super().__init__(
+            connection._writer,
+            connection._joiner,
+            reader_changed=connection._use_opener,
+            skip_early_data=connection._allow_skipping,
+            on_sent=None,
+        )
+        self._edit = edit
+        self.sent: list[HandshakeMessage] = []
+
+    def send(self, message: HandshakeMessage) -> None:
+        self.sent.append(message)
+        for item in self._edit(message):
+            match item:
+                case Record():
+                    self._writer.flush_handshake()
+                    self._writer._write(item.kind, item.content)
+                case Wire():
+                    self._writer.flush_handshake()
+                    self._writer._append(item.data)
+                case NewRecord():
+                    self._writer.flush_handshake()
+                case bytes():
+                    self._say(item)
+                case _:
+                    self._say(encode_message(item))
+
+    def _say(self, raw: bytes) -> None:
+        self.transcript.add(raw)
+        self._writer.queue_handshake(raw)
+
+
+class ScriptedClient(ClientConnection):
+    """A client whose messages are edited."""
+
+    __slots__ = ("flow",)
+
+    def __init__(self, config: ClientConfig, edit: Edit = honest, server_name: str = "localhost") -> None:
+        Connection.__init__(self, config.pad_records_to)
+        self._requested = None
+        self.flow = EditedFlow(self, edit)
+        self._flow = self.flow
+        self._start(client_handshake(self.flow, config.parameters, ServerName(server_name), self._on_requested))
+
+
+class ScriptedServer(ServerConnection):
+    """A server whose messages are edited."""
+
+    __slots__ = ("flow",)
+
+    def __init__(self, config: ServerConfig, edit: Edit = honest) -> None:
+        Connection.__init__(self, config.pad_records_to)
+        self.flow = EditedFlow(self, edit)
+        self._flow = self.flow
+        self._start(server_handshake(self.flow, config.parameters))
+
+
+def say(connection: Connection, *items: Item) -> None:
+    """Queue what a connection would not send by itself, under its keys of the moment."""
+    writer = connection._writer
+    for item in items:
+        match item:
+            case Record():
+                writer.flush_handshake()
+                writer._write(item.kind, item.content)
+            case Wire():
+                writer.flush_handshake()
+                writer._append(item.data)
+            case NewRecord():
+                writer.flush_handshake()
+            case bytes():
+                writer.queue_handshake(item)
+            case _:
+                writer.queue_handshake(encode_message(item))
+    writer.flush_handshake()
+
+
+def sealed(connection: Connection, kind: ContentType | int, content: bytes, *, padding: int = 0) -> bytes:
+    """One record under a connection's sending keys of the moment, not queued."""
+    sealer = connection._sealer()
+    return sealer.seal(int(kind), content, padding)
