@@ -20,10 +20,12 @@ from tests.support.identities import (
     server_credential,
     server_identity,
     server_roots,
+    strange_credential,
 )
 from tests.support.memory import Pair, byte_by_byte, check_refused, feed, pair
 from trustls.connection import Connection
 from trustls.crypto.signatures import sign
+from trustls.danger import AcceptAnyCertificate
 from trustls.errors import (
     AlertDescription,
     AlertReceived,
@@ -371,6 +373,57 @@ def test_work_that_nobody_waits_for_any_more_is_dropped_quietly(end: str) -> Non
         assert joined.server.pending_work is None
         gc.collect()
     assert [str(warning.message) for warning in caught] == []
+
+
+def test_settling_that_is_cancelled_ends_the_connection() -> None:
+    """The task that settles is given up, by a timeout for example: the peer is told, and nothing waits any more."""
+
+    async def for_ever() -> bytes:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    signer = Signer(lambda scheme, message: for_ever())
+    joined = pair(server_config(credentials=[Credential(server_identity().chain, signer)]))
+
+    async def run() -> None:
+        feed(joined.server, [joined.client.data_to_send()])
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(joined.server.settle(), 0.01)
+
+    asyncio.run(run())
+    assert joined.server.pending_work is None
+    joined.run()
+    failure = check_refused(joined, "server", InternalError)
+    assert "given up: to sign" in str(failure)
+
+
+def test_work_that_has_neither_close_nor_cancel_is_dropped_too() -> None:
+    class Awaitable:
+        def __await__(self) -> Any:
+            raise AssertionError("nobody awaits this")
+
+    signer = Signer(lambda scheme, message: Awaitable())
+    joined = pair(server_config(credentials=[Credential(server_identity().chain, signer)]))
+    feed(joined.server, [joined.client.data_to_send()])
+    assert joined.server.pending_work == "sign"
+    joined.server.abort(InternalError("changed its mind"))
+    assert joined.server.pending_work is None
+
+
+def test_accept_any_certificate_believes_everybody_and_verifies_nobody() -> None:
+    """What stands in `trustls.danger`: the key is proved, and nothing else."""
+    joined = pair(
+        server_config(client_auth=ClientAuth.custom(AcceptAnyCertificate())),
+        client_config(verifier=AcceptAnyCertificate(), credentials=[strange_credential()]),
+        name="another.example",
+    ).run()
+    joined.check_connected()
+    assert joined.client.requested is not None
+    assert joined.client.requested.authorities == ()
+    for peer in (joined.client.peer, joined.server.peer):
+        assert peer is not None
+        assert peer.verified == ()
+        assert "not verified" in str(peer)
 
 
 def test_peer_of_a_custom_verifier_is_what_it_returned() -> None:

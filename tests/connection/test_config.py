@@ -86,7 +86,7 @@ def test_configuration_made_from_iterators_can_be_replaced(make: Any) -> None:
         ({"pad_records_to": -1}, "pad_records_to=-1 is outside 0 to 16384"),
         ({"pad_records_to": 16385}, "pad_records_to=16385 is outside 0 to 16384"),
     ],
-    ids=lambda value: str(value)[:40],
+    ids=lambda value: repr(value)[:40],
 )
 def test_what_cannot_be_done_is_refused_in_words(make: Any, wrong: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError) as refused:
@@ -119,7 +119,7 @@ def test_server_needs_a_credential() -> None:
         ServerConfig(credentials=[])
 
 
-@pytest.mark.parametrize("wrong", [True, "required", None, client_roots], ids=str)
+@pytest.mark.parametrize("wrong", [True, "required", None, client_roots], ids=repr)
 def test_server_is_not_guessed_to_require_certificates(wrong: object) -> None:
     """Nothing security-relevant is silently ignored: what is no ClientAuth is an error, not "none"."""
     with pytest.raises(ConfigError, match=r"ClientAuth\.required\(roots\)"):
@@ -127,7 +127,7 @@ def test_server_is_not_guessed_to_require_certificates(wrong: object) -> None:
 
 
 @pytest.mark.parametrize("make", [client_config, server_config])
-@pytest.mark.parametrize("wrong", ["cert.pem", b"PEM", 7], ids=str)
+@pytest.mark.parametrize("wrong", ["cert.pem", b"PEM", 7], ids=repr)
 def test_credential_that_is_none_is_refused_when_the_configuration_is_made(make: Any, wrong: object) -> None:
     """Not in the middle of the first handshake, with an AttributeError."""
     with pytest.raises((ConfigError, TypeError)):

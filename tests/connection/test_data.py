@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import array
+import functools
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.examples import COMPARES_BYTES
 from tests.support.identities import client_config, server_config
-from tests.support.memory import connect, feed, records
+from tests.support.memory import Pair, connect, feed, records
 from trustls.protocol.record import MAX_PLAINTEXT
+
+pytestmark = COMPARES_BYTES
 
 MESSAGES = [b"", b"a", b"b" * 2048, b"c" * 2049, b"d" * 16384, b"e" * 16385, b"f" * 65449, bytes(300_000)]
 
@@ -119,28 +123,34 @@ def test_limit_of_nothing_gives_nothing_and_loses_nothing(limit: int) -> None:
 
 @given(label=st.text(max_size=60), context=st.binary(max_size=70), length=st.integers(1, 300))
 def test_exporters_agree_and_depend_on_everything(label: str, context: bytes, length: int) -> None:
-    joined = JOINED
+    joined = some_pair()
     one = joined.client.export(label, length, context=context)
     assert len(one) == length
     assert one == joined.server.export(label.encode(), length, context=context)
     if length >= 16:
         assert one != joined.client.export(label + "x", length, context=context)
         assert one != joined.client.export(label, length, context=context + b"x")
-        assert one != OTHER.client.export(label, length, context=context), "another connection has the same"
+        assert one != another_pair().client.export(label, length, context=context), "another connection has the same"
 
 
-JOINED = connect()
-OTHER = connect()
+@functools.cache
+def some_pair() -> Pair:
+    return connect()
+
+
+@functools.cache
+def another_pair() -> Pair:
+    return connect()
 
 
 @pytest.mark.parametrize("length", [0, -1, 255 * 48 + 1, 1 << 20])
 def test_exporter_of_a_length_that_cannot_be_is_refused(length: int) -> None:
     with pytest.raises(ValueError, match="bytes"):
-        JOINED.client.export("EXPORTER-test", length)
-    assert len(JOINED.client.export("EXPORTER-test", 255 * 48)) == 255 * 48
+        some_pair().client.export("EXPORTER-test", length)
+    assert len(some_pair().client.export("EXPORTER-test", 255 * 48)) == 255 * 48
 
 
 def test_exporter_label_that_does_not_fit_is_refused() -> None:
-    assert len(JOINED.client.export("x" * 249, 32)) == 32
+    assert len(some_pair().client.export("x" * 249, 32)) == 32
     with pytest.raises(ValueError, match="label of at most 249 bytes"):
-        JOINED.client.export("x" * 250, 32)
+        some_pair().client.export("x" * 250, 32)

@@ -30,7 +30,7 @@ REASONS = [*Misbehaviour, *Incompatibility, *CertificateProblem]
 EXCEPTIONS = [item for item in vars(errors).values() if inspect.isclass(item) and issubclass(item, Exception)]
 
 
-@pytest.mark.parametrize("reason", REASONS, ids=str)
+@pytest.mark.parametrize("reason", REASONS, ids=repr)
 def test_reason_has_an_alert_and_a_sentence_of_its_own(
     reason: Misbehaviour | Incompatibility | CertificateProblem,
 ) -> None:

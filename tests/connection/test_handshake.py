@@ -295,6 +295,16 @@ def test_required_authentication_refuses_a_client_without_a_certificate() -> Non
     assert not joined.client.handshaking, "in TLS 1.3 a client learns of this after its own handshake"
 
 
+def test_root_at_the_end_of_a_chain_is_not_sent() -> None:
+    """RFC 9846 4.5.1: whoever trusts it has it."""
+    alice = client_credential()
+    whole = Credential([*alice.chain, client_root().certificate], alice.signer)
+    joined = connect(server_config(client_auth=required()), client_config(credentials=[whole])).check_connected()
+    assert joined.server.peer is not None
+    assert joined.server.peer.presented == whole.chain[:2]
+    assert joined.server.peer.verified == whole.chain
+
+
 @pytest.mark.parametrize("auth", [optional, required])
 def test_certificate_of_an_unknown_authority_is_refused_where_any_is_asked_for(auth: Callable[[], ClientAuth]) -> None:
     # A fallback is presented although no hint names its issuer.

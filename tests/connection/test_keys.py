@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.examples import COMPARES_BYTES
 from tests.support.identities import client_config, server_config
 from tests.support.memory import Pair, connect, feed, records
 from tests.support.scripted import say
@@ -18,6 +19,8 @@ from trustls.crypto.aead import TLS13_SUITES, Aead, Buffer, SuiteAlgorithms
 from trustls.crypto.provider import CryptoProvider
 from trustls.errors import DecodeError, Misbehaviour, PeerMisbehaved
 from trustls.wire.messages import KeyUpdate
+
+pytestmark = COMPARES_BYTES
 
 both_roles = pytest.mark.parametrize("role", ["client", "server"])
 

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import trustls
+from tests.support.examples import COMPARES_BYTES
 from tests.support.identities import (
     client_config,
     client_credential,
@@ -34,7 +35,9 @@ from trustls.errors import ConfigError
 from trustls.handshake.retry_cookie import RetryCookies
 from trustls.keylog import KeyLogFile
 from trustls.trace import HandshakeEvent
-from trustls.wire.messages import CertificateRequest, encode_message
+from trustls.wire.messages import CertificateRequest, NewSessionTicket, encode_message
+
+pytestmark = COMPARES_BYTES
 
 LABELS = [
     "CLIENT_HANDSHAKE_TRAFFIC_SECRET",
@@ -236,6 +239,14 @@ def test_no_secret_is_ever_traced(log: Recorder, *, retry: bool) -> None:
         assert secret not in raw, "a secret went over the wire"
         for text in (secret.hex(), secret.hex()[:32], repr(secret)[2:-1]):
             assert text not in shown, f"the trace shows {text}"
+
+
+def test_age_add_of_a_ticket_is_not_traced() -> None:
+    """It hides from a watcher which connections resume which (RFC 9846 4.7.1)."""
+    ticket = NewSessionTicket(lifetime=7200, age_add=1234567890, nonce=b"\0", ticket=b"ticket")
+    text = str(HandshakeEvent("client", "received", ticket, b""))
+    assert "7200" in text
+    assert "1234567890" not in text
 
 
 # -- The key log ------------------------------------------------------------------------------------------------------

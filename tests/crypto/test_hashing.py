@@ -8,7 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.examples import COMPARES_BYTES
 from trustls.crypto.hashing import SHA256, SHA384, HashAlgorithm, equal, hkdf_label
+
+pytestmark = COMPARES_BYTES
 
 both_hashes = pytest.mark.parametrize("algorithm", [SHA256, SHA384], ids=lambda algorithm: algorithm.name)
 

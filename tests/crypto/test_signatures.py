@@ -64,7 +64,7 @@ def key(name: str) -> PrivateKey:
     raise AssertionError(name)
 
 
-@pytest.mark.parametrize(("name", "scheme"), EVERY_SCHEME, ids=str)
+@pytest.mark.parametrize(("name", "scheme"), EVERY_SCHEME, ids=repr)
 def test_signature_verifies_for_its_message_alone(name: str, scheme: SignatureScheme) -> None:
     signature = sign(key(name), scheme, MESSAGE)
     public = key(name).public_key()
@@ -83,7 +83,7 @@ def test_every_scheme_that_is_offered_can_be_made_and_checked() -> None:
 @pytest.mark.parametrize(
     ("name", "scheme"),
     [pair for pair in itertools.product(SCHEMES_OF, TLS13_SCHEMES) if pair[1] not in SCHEMES_OF[pair[0]]],
-    ids=str,
+    ids=repr,
 )
 def test_scheme_is_for_one_kind_of_key(name: str, scheme: SignatureScheme) -> None:
     """RFC 9846 4.3.3: in TLS 1.3 a scheme fixes the curve too, so ecdsa_secp384r1 is not for a P-256 key."""
@@ -96,7 +96,7 @@ def test_scheme_is_for_one_kind_of_key(name: str, scheme: SignatureScheme) -> No
 @pytest.mark.parametrize(
     "scheme",
     [S.RSA_PKCS1_SHA256, S.RSA_PKCS1_SHA1, S.ECDSA_SHA1, S.RSA_PSS_PSS_SHA256, S.ED448, S(0x0A0A)],
-    ids=str,
+    ids=repr,
 )
 def test_scheme_that_tls13_does_not_sign_with_is_for_no_key(scheme: SignatureScheme) -> None:
     for name in SCHEMES_OF:

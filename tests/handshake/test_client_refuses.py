@@ -27,6 +27,7 @@ from tests.support.scripted import Edit, Item, NewRecord, ScriptedServer, on, sa
 from trustls.config import ClientConfig, ServerConfig
 from trustls.connection import ClientConnection
 from trustls.crypto.signatures import PrivateKey, sign
+from trustls.danger import AcceptAnyCertificate
 from trustls.errors import (
     AlertDescription,
     CertificateProblem,
@@ -136,7 +137,7 @@ def test_script_that_changes_nothing_connects() -> None:
         ({"unknown_extensions": ((int(ExtensionType.COOKIE), b"\0\1c"),)}, Misbehaviour.UNEXPECTED_EXTENSION),
         ({"unknown_extensions": ((int(ExtensionType.KEY_SHARE), b""),)}, Misbehaviour.DUPLICATE_EXTENSION),
     ],
-    ids=lambda value: str(value)[:60],
+    ids=lambda value: repr(value)[:60],
 )
 def test_client_refuses_server_hello(fields: dict[str, Any], reason: Misbehaviour) -> None:
     client = client_config(suites=["TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"], alpn=["h2"])
@@ -197,7 +198,7 @@ def retry_for(**fields: Any) -> Edit:
         ({"unknown_extensions": ((0x0A0A, b""),)}, Misbehaviour.UNSOLICITED_EXTENSION),
         ({"encrypted_client_hello": b"12345678"}, Misbehaviour.UNSOLICITED_EXTENSION),
     ],
-    ids=lambda value: str(value)[:60],
+    ids=lambda value: repr(value)[:60],
 )
 def test_client_refuses_hello_retry_request(fields: dict[str, Any], reason: Misbehaviour) -> None:
     refused(retry_for(**fields), reason, server=server_config(**P256))
@@ -233,7 +234,7 @@ def test_client_refuses_a_second_retry() -> None:
         ({"supported_versions": ProtocolVersion.TLS1_2}, Misbehaviour.VERSION_NOT_OFFERED),
         ({"session_id": b""}, Misbehaviour.SESSION_ID_NOT_ECHOED),
     ],
-    ids=lambda value: str(value)[:60],
+    ids=lambda value: repr(value)[:60],
 )
 def test_client_refuses_a_server_hello_that_does_not_keep_to_the_retry(
     fields: dict[str, Any], reason: Misbehaviour
@@ -288,7 +289,7 @@ def test_second_hello_changes_nothing_but_share_and_cookie() -> None:
         ({"unknown_extensions": ((int(ExtensionType.SUPPORTED_VERSIONS), b""),)}, Misbehaviour.UNEXPECTED_EXTENSION),
         ({"unknown_extensions": ((int(ExtensionType.STATUS_REQUEST), b""),)}, Misbehaviour.UNEXPECTED_EXTENSION),
     ],
-    ids=lambda value: str(value)[:60],
+    ids=lambda value: repr(value)[:60],
 )
 def test_client_refuses_encrypted_extensions(fields: dict[str, Any], reason: Misbehaviour) -> None:
     refused(changed(EncryptedExtensions, **fields), reason, client=client_config(alpn=["h2"]))
@@ -320,7 +321,7 @@ def asking() -> ServerConfig:
         ({"signature_algorithms": None}, Misbehaviour.MISSING_EXTENSION),
         ({"unknown_extensions": ((int(ExtensionType.KEY_SHARE), b""),)}, Misbehaviour.UNEXPECTED_EXTENSION),
     ],
-    ids=lambda value: str(value)[:60],
+    ids=lambda value: repr(value)[:60],
 )
 def test_client_refuses_certificate_request(fields: dict[str, Any], reason: Misbehaviour) -> None:
     client = client_config(credentials=[client_credential()])
@@ -363,6 +364,13 @@ def test_client_refuses_more_certificates_than_a_chain_has(count: int, accepted:
         assert str(count) in str(failure)
 
 
+def test_client_counts_certificates_before_any_verifier_sees_them() -> None:
+    """Whoever verifies is not handed more than a chain, and no time goes into parsing it."""
+    edit = on(CertificateMessage, lambda message: (replace(message, entries=message.entries * 17),))
+    joined = against(edit, client=client_config(verifier=AcceptAnyCertificate()))
+    check_refused(joined, "client", CertificateRejected, CertificateProblem.CHAIN_TOO_LONG)
+
+
 @pytest.mark.parametrize(
     "extension",
     [
@@ -370,7 +378,7 @@ def test_client_refuses_more_certificates_than_a_chain_has(count: int, accepted:
         {"signed_certificate_timestamp": (b"sct",)},
         {"unknown_extensions": ((0x0A0A, b""),)},
     ],
-    ids=str,
+    ids=repr,
 )
 def test_client_refuses_what_it_did_not_ask_beside_a_certificate(extension: dict[str, Any]) -> None:
     def add(message: CertificateMessage) -> Iterable[Item]:
@@ -425,7 +433,7 @@ class WrongScheme:
 @pytest.mark.parametrize(
     "claimed",
     [SignatureScheme.ECDSA_SECP384R1_SHA384, SignatureScheme.ED25519, SignatureScheme.RSA_PSS_RSAE_SHA256],
-    ids=str,
+    ids=repr,
 )
 def test_client_refuses_a_scheme_of_another_key(claimed: SignatureScheme) -> None:
     """RFC 9846 4.3.3: ecdsa_secp384r1_sha384 is for P-384 alone, however good the signature."""
@@ -443,7 +451,7 @@ def test_client_refuses_a_scheme_of_another_key(claimed: SignatureScheme) -> Non
         SignatureScheme.RSA_PSS_PSS_SHA256,
         SignatureScheme(0x0A0A),
     ],
-    ids=str,
+    ids=repr,
 )
 def test_client_refuses_a_scheme_that_it_did_not_offer(scheme: SignatureScheme) -> None:
     """rsa_pkcs1 is offered, but for certificates only (RFC 9846 4.3.3)."""

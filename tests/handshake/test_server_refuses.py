@@ -28,6 +28,7 @@ from tests.support.scripted import Edit, Item, NewRecord, Record, ScriptedClient
 from trustls.config import ClientConfig, ServerConfig
 from trustls.connection import ClientConnection, ServerConnection
 from trustls.crypto.signatures import sign
+from trustls.danger import AcceptAnyCertificate
 from trustls.errors import (
     AlertDescription,
     CertificateProblem,
@@ -41,6 +42,7 @@ from trustls.errors import (
 from trustls.handshake.retry_cookie import RetryCookies
 from trustls.identity.credential import Credential
 from trustls.identity.signer import KeySigner
+from trustls.trust.client_auth import ClientAuth
 from trustls.wire.enums import (
     CipherSuite,
     ContentType,
@@ -59,6 +61,7 @@ from trustls.wire.messages import (
     EncryptedExtensions,
     EndOfEarlyData,
     Finished,
+    HelloRetryRequest,
     KeyUpdate,
     NewSessionTicket,
     ServerHello,
@@ -134,7 +137,7 @@ X25519_SHARE = KeyShareEntry(NamedGroup.X25519, b"\x09" + bytes(31))
             Misbehaviour.UNEXPECTED_EXTENSION,
         ),
     ],
-    ids=lambda value: str(value)[:60],
+    ids=lambda value: repr(value)[:60],
 )
 def test_server_refuses_client_hello(fields: dict[str, Any], reason: Misbehaviour) -> None:
     refused(changed(ClientHello, **fields), reason)
@@ -152,7 +155,7 @@ def test_server_refuses_client_hello(fields: dict[str, Any], reason: Misbehaviou
         ({"session_id": b"s" * 33}, Misbehaviour.BAD_LENGTH),
         ({"alpn": (b"h2", b"")}, Misbehaviour.BAD_LENGTH),
     ],
-    ids=lambda value: str(value)[:60],
+    ids=lambda value: repr(value)[:60],
 )
 def test_server_cannot_read_client_hello(fields: dict[str, Any], reason: Misbehaviour) -> None:
     refused(changed(ClientHello, **fields), reason, DecodeError)
@@ -174,7 +177,7 @@ def test_server_refuses_pre_shared_key_that_is_not_last() -> None:
 
 
 @pytest.mark.parametrize(
-    "versions", [None, (ProtocolVersion.TLS1_2,), (ProtocolVersion(0x0A0A), ProtocolVersion(0x7F1C))], ids=str
+    "versions", [None, (ProtocolVersion.TLS1_2,), (ProtocolVersion(0x0A0A), ProtocolVersion(0x7F1C))], ids=repr
 )
 def test_server_has_no_version_in_common(versions: tuple[ProtocolVersion, ...] | None) -> None:
     sentence = refused(
@@ -271,6 +274,10 @@ def test_server_sends_no_change_cipher_spec_to_a_client_without_session_id() -> 
     answer = records(server.data_to_send())
     assert [record.content_type for record in answer] == [ContentType.HANDSHAKE, ContentType.APPLICATION_DATA]
     assert ServerHello.parse(answer[0].raw[9:]).session_id == b""
+    server = ServerConnection(server_config(groups=["secp256r1"]))
+    feed(server, [plain_record(22, encode_message(replace(hello, session_id=b"")))])
+    (retry,) = records(server.data_to_send())
+    assert HelloRetryRequest.parse(retry.raw[9:]).session_id == b""
 
 
 def test_server_refuses_legacy_version_of_ssl3() -> None:
@@ -456,6 +463,12 @@ def test_server_refuses_more_certificates_than_a_chain_has(count: int, accepted:
         check_refused(joined, "server", CertificateRejected, CertificateProblem.CHAIN_TOO_LONG)
 
 
+def test_server_counts_certificates_before_any_verifier_sees_them() -> None:
+    edit = on(CertificateMessage, lambda message: (replace(message, entries=message.entries * 9),))
+    joined = against(edit, server=server_config(client_auth=ClientAuth.custom(AcceptAnyCertificate())))
+    check_refused(joined, "server", CertificateRejected, CertificateProblem.CHAIN_TOO_LONG)
+
+
 @pytest.mark.parametrize(
     "extension",
     [
@@ -463,7 +476,7 @@ def test_server_refuses_more_certificates_than_a_chain_has(count: int, accepted:
         {"signed_certificate_timestamp": (b"sct",)},
         {"unknown_extensions": ((0x0A0A, b""),)},
     ],
-    ids=str,
+    ids=repr,
 )
 def test_server_refuses_what_it_did_not_ask_beside_a_certificate(extension: dict[str, Any]) -> None:
     def add(message: CertificateMessage) -> Iterable[Item]:
@@ -507,7 +520,7 @@ def test_server_refuses_a_scheme_of_another_key() -> None:
 @pytest.mark.parametrize(
     "scheme",
     [SignatureScheme.RSA_PKCS1_SHA256, SignatureScheme.ECDSA_SHA1, SignatureScheme.ED448, SignatureScheme(0x0A0A)],
-    ids=str,
+    ids=repr,
 )
 def test_server_refuses_a_scheme_that_it_did_not_offer(scheme: SignatureScheme) -> None:
     sentence = refused(changed(CertificateVerify, scheme=scheme), Misbehaviour.SCHEME_NOT_OFFERED)

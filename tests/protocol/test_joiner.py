@@ -4,9 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.examples import COMPARES_BYTES
 from trustls.errors import AlertDescription, DecodeError, Misbehaviour
 from trustls.protocol.joiner import HandshakeJoiner
 from trustls.wire.enums import HandshakeType
+
+pytestmark = COMPARES_BYTES
 
 
 def message(kind: int, body: bytes) -> bytes:
@@ -68,7 +71,7 @@ LIMITS = {
 }
 
 
-@pytest.mark.parametrize(("kind", "limit"), LIMITS.items(), ids=str)
+@pytest.mark.parametrize(("kind", "limit"), LIMITS.items(), ids=repr)
 def test_message_over_its_limit_is_refused_by_its_header(kind: HandshakeType, limit: int) -> None:
     joiner = HandshakeJoiner()
     joiner.add(bytes([kind]) + limit.to_bytes(3, "big"))

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.protocol import rfc8448
+from tests.support.examples import COMPARES_BYTES
 from trustls.crypto.aead import TLS13_SUITES, SuiteAlgorithms
 from trustls.crypto.hashing import SHA256, SHA384
 from trustls.protocol.key_schedule import ExporterSecret, HandshakeSecrets, TrafficSecret, TrafficSecrets
@@ -15,6 +16,8 @@ from trustls.protocol.record import Opener, RecordWriter
 from trustls.protocol.transcript import Transcript
 from trustls.wire.enums import CipherSuite
 from trustls.wire.messages import ClientHello, HelloRetryRequest, ServerHello
+
+pytestmark = COMPARES_BYTES
 
 AES_128 = next(item for item in TLS13_SUITES if item.suite is CipherSuite.TLS_AES_128_GCM_SHA256)
 every_suite = pytest.mark.parametrize("suite", TLS13_SUITES, ids=lambda suite: suite.suite.iana)

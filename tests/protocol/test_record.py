@@ -4,12 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.examples import COMPARES_BYTES
 from tests.support.memory import record_by_record
 from trustls.crypto.aead import TAG_LENGTH, TLS13_SUITES, SuiteAlgorithms
 from trustls.errors import AlertDescription, Misbehaviour, PeerMisbehaved
 from trustls.protocol.buffers import BUFFER_SIZE, BufferPool
 from trustls.protocol.key_schedule import TrafficSecret
 from trustls.protocol.record import MAX_CIPHERTEXT, MAX_PLAINTEXT, Opener, RecordWriter, inner_plaintext_end
+
+pytestmark = COMPARES_BYTES
 
 every_suite = pytest.mark.parametrize("suite", TLS13_SUITES, ids=lambda suite: suite.suite.iana)
 

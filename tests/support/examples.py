@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+# The Makefile runs the tests with `python -bb`, and hypothesis compares bytes and numbers in its own cache.
+COMPARES_BYTES = pytest.mark.filterwarnings("ignore::BytesWarning:hypothesis")
 
 _COMMON = settings(
     deadline=None,  # a shared machine is slow at times, and pytest-timeout catches what hangs

@@ -6,9 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.examples import COMPARES_BYTES
 from trustls.errors import AlertDescription, DecodeError, Misbehaviour
 from trustls.wire.codec import EMPTY, Codec, Reader, enum_list, one_enum, opaque_list, uint, vector8, vector16, vector24
 from trustls.wire.enums import CertificateType, NamedGroup
+
+pytestmark = COMPARES_BYTES
 
 
 def test_reader_walks_integers_vectors_and_the_rest() -> None:

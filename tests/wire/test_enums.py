@@ -8,8 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.examples import COMPARES_BYTES
 from trustls.wire import enums
 from trustls.wire.enums import CipherSuite, NamedGroup, OpenEnum, ProtocolVersion, SignatureScheme, is_grease
+
+pytestmark = COMPARES_BYTES
 
 REGISTRIES = [
     item

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.support.examples import COMPARES_BYTES
 from tests.wire.strategies import EXTENDED, EXTENSIONS, MESSAGES, field_strategy, names, parse, small, strategy_of
 from trustls.errors import DecodeError, Misbehaviour, PeerMisbehaved
 from trustls.wire.codec import OPAQUE
@@ -37,6 +38,8 @@ from trustls.wire.messages import (
     message_class,
 )
 from trustls.wire.names import DistinguishedName
+
+pytestmark = COMPARES_BYTES
 
 every_message = pytest.mark.parametrize("owner", MESSAGES, ids=lambda owner: owner.__name__)
 every_extended = pytest.mark.parametrize("owner", EXTENDED, ids=lambda owner: owner.__name__)
@@ -332,6 +335,12 @@ def test_message_header_holds_type_and_length() -> None:
 @pytest.mark.parametrize("wanted", [2, 255])
 def test_key_update_with_another_request_is_refused(wanted: int) -> None:
     assert reason_of(KeyUpdate, bytes([wanted])) is Misbehaviour.BAD_KEY_UPDATE
+
+
+def test_certificate_status_of_another_type_is_refused() -> None:
+    block = b"\0\5\0\5" + b"\2\0\0\1x"
+    entry = b"\0\0\1c" + len(block).to_bytes(2, "big") + block
+    assert reason_of(CertificateMessage, b"\0" + len(entry).to_bytes(3, "big") + entry) is Misbehaviour.MALFORMED
 
 
 def test_certificate_of_no_bytes_is_refused() -> None:
