@@ -22,6 +22,7 @@ from trustls.errors import (
     ConfigError,
     ConnectionClosed,
     DecodeError,
+    EarlyDataUnavailable,
     HandshakePending,
     HandshakeTimeout,
     Incompatibility,
@@ -40,6 +41,9 @@ from trustls.identity.request import CredentialRequest
 from trustls.identity.signer import Signer
 from trustls.keylog import KeyLogFile
 from trustls.net.sockets import Listener, TLSSocket, connect
+from trustls.session.psk import ExternalPsk, import_psk
+from trustls.session.store import ClientSessionStore, MemoryClientSessions, MemorySessions, ServerSessionStore
+from trustls.session.tickets import RotatingTicketKeys, StoredSessions, TicketKey, TicketKeys, Tickets
 from trustls.trace import TRACE
 from trustls.trust.certificate import Certificate
 from trustls.trust.client_auth import ClientAuth
@@ -69,6 +73,7 @@ __all__ = [
     "ClientAuth",
     "ClientConfig",
     "ClientConnection",
+    "ClientSessionStore",
     "ClientVerifier",
     "ConfigError",
     "Connection",
@@ -79,6 +84,8 @@ __all__ = [
     "CryptoProvider",
     "DecodeError",
     "DistinguishedName",
+    "EarlyDataUnavailable",
+    "ExternalPsk",
     "HandshakePending",
     "HandshakeTimeout",
     "Incompatibility",
@@ -86,6 +93,8 @@ __all__ = [
     "KeyLog",
     "KeyLogFile",
     "Listener",
+    "MemoryClientSessions",
+    "MemorySessions",
     "Misbehaviour",
     "NamedGroup",
     "Peer",
@@ -94,17 +103,24 @@ __all__ = [
     "ProtocolVersion",
     "RetryCookies",
     "RootCertStore",
+    "RotatingTicketKeys",
     "ServerConfig",
     "ServerConnection",
     "ServerName",
+    "ServerSessionStore",
     "ServerVerifier",
     "SignatureScheme",
     "Signer",
+    "StoredSessions",
     "TLSError",
     "TLSSocket",
+    "TicketKey",
+    "TicketKeys",
+    "Tickets",
     "UnexpectedEOF",
     "aio",
     "connect",
+    "import_psk",
 ]
 
 

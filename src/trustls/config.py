@@ -13,11 +13,16 @@ from trustls.handshake.parameters import ClientParameters, ServerParameters
 from trustls.handshake.retry_cookie import RetryCookies
 from trustls.identity.credential import Credential
 from trustls.identity.selection import ChooseCredential, first_that_fits
+from trustls.session.psk import ExternalPsk
+from trustls.session.store import ClientSessionStore, MemoryClientSessions
+from trustls.session.tickets import Resumption, Tickets
 from trustls.trust.client_auth import ClientAuth
 from trustls.trust.roots import RootCertStore
 from trustls.trust.verifiers import RootsServerVerifier, ServerVerifier
+from trustls.wire.enums import ProtocolVersion
 
-_SUPPORTED_VERSIONS = ("1.3",)
+_MAX_PSKS = 8
+_VERSIONS = {"1.3": ProtocolVersion.TLS1_3, "1.2": ProtocolVersion.TLS1_2}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,8 +36,16 @@ class ClientConfig:
             for is presented (CA names and signature schemes); where none fits, none is.
         choose_credential: decides instead, plain or async: called with `request` and `credentials`, gives one or None.
         alpn: application protocols, preferred first: `["h2", "http/1.1"]`.
-        versions: TLS versions allowed, of "1.3".
-        suites, groups, signature_schemes: restrict what is offered, by IANA name and in this order.
+        versions: TLS versions allowed, of "1.2" and "1.3"; both by default.
+        suites, groups, signature_schemes: restrict what is offered, by IANA name and in this order. A version without a
+            suite left is not offered.
+        sessions: where sessions are kept to be resumed; None to resume none. A store may be shared between
+            configurations: a session is only resumed under the trust and the credentials that it was made with.
+        external_psks: keys that both sides were given beforehand (TLS 1.3 only).
+        request_ocsp: whether to ask servers for a stapled OCSP response, for a `verifier` of your own: the one over
+            `roots` does not look at it yet.
+        early_data: whether `write_early` may send data before the server has answered. It can be replayed.
+        require_extended_master_secret: whether a TLS 1.2 server must bind its sessions to their handshake (RFC 7627).
         send_server_name: whether the server's name goes into the ClientHello (RFC 6066 3).
         pad_records_to: pad application data to a multiple of this many bytes, up to 2^14 (RFC 9846 5.4); 0 for no
             padding.
@@ -53,6 +66,11 @@ class ClientConfig:
     suites: Iterable[str] | None = None
     groups: Iterable[str] | None = None
     signature_schemes: Iterable[str] | None = None
+    sessions: ClientSessionStore | None = field(default_factory=MemoryClientSessions)
+    external_psks: Iterable[ExternalPsk] = ()
+    request_ocsp: bool = False
+    early_data: bool = False
+    require_extended_master_secret: bool = True
     send_server_name: bool = True
     pad_records_to: int = 0
     key_log: KeyLog | None = None
@@ -69,16 +87,30 @@ class ClientConfig:
         credentials = _credentials(self.credentials)
         if self.choose_credential is not None and not credentials:
             raise ConfigError("`choose_credential` has nothing to choose from: give `credentials`")
-        _check_versions(self.versions)
         _check_padding(self.pad_records_to)
+        provider = _restricted(self.provider, self.suites, self.groups, self.signature_schemes)
+        versions = _allowed_versions(self.versions, provider)
+        speaks_tls12 = ProtocolVersion.TLS1_2 in versions
+        speaks_tls13 = ProtocolVersion.TLS1_3 in versions
         object.__setattr__(self, "credentials", credentials)
         parameters = ClientParameters(
-            provider=_restricted(self.provider, self.suites, self.groups, self.signature_schemes),
+            provider=provider,
+            versions=versions,
+            cipher_suites=(
+                *(item.suite for item in provider.suites if speaks_tls13),
+                *(item.suite for item in provider.suites12 if speaks_tls12),
+            ),
+            groups=provider.groups if speaks_tls13 else provider.ecdhe_groups,
+            require_extended_master_secret=self.require_extended_master_secret,
             verifier=self.verifier if self.roots is None else RootsServerVerifier(self.roots),  # type: ignore[arg-type]
             credentials=credentials,
             choose_credential=self.choose_credential or first_that_fits,
             alpn=_alpn_names(self.alpn),
             send_server_name=self.send_server_name,
+            sessions=self.sessions,
+            external_psks=tuple(self.external_psks),
+            early_data=self.early_data,
+            request_ocsp=self.request_ocsp,
             key_log=self.key_log,
             now=self.now,
         )
@@ -95,7 +127,12 @@ class ServerConfig:
         client_auth: whether clients must present a certificate, and from whom:
             `ClientAuth.required(roots)`, `.optional(roots)`, `.none()`.
         alpn: application protocols, preferred first; a client that offers only others is refused (RFC 7301 3.2).
-        versions: TLS versions allowed, of "1.3".
+        versions: TLS versions allowed, of "1.2" and "1.3"; both by default.
+        resumption: how sessions are resumed: `Tickets()`, `StoredSessions()`, or None for not at all. Clients resume
+            under the `client_auth` that verified them, and are verified anew.
+        external_psks: keys that both sides were given beforehand (TLS 1.3 only). A client that holds one is let in by
+            it, without a certificate, whatever `client_auth` says.
+        require_extended_master_secret: whether a TLS 1.2 client must bind its sessions to their handshake (RFC 7627).
         suites, groups, signature_schemes: restrict what is accepted, by IANA name. Among suites the client's order
             decides, among groups this one.
         retry_cookies: puts a cookie into each HelloRetryRequest and demands it back (RFC 9846 4.3.2).
@@ -112,6 +149,9 @@ class ServerConfig:
     suites: Iterable[str] | None = None
     groups: Iterable[str] | None = None
     signature_schemes: Iterable[str] | None = None
+    resumption: Resumption | None = field(default_factory=Tickets)
+    external_psks: Iterable[ExternalPsk] = ()
+    require_extended_master_secret: bool = True
     retry_cookies: RetryCookies | None = None
     pad_records_to: int = 0
     key_log: KeyLog | None = None
@@ -126,14 +166,18 @@ class ServerConfig:
             raise ConfigError("a server needs at least one credential")
         if not isinstance(self.client_auth, ClientAuth):
             raise ConfigError("`client_auth` takes ClientAuth.required(roots), .optional(roots) or .none()")
-        _check_versions(self.versions)
         _check_padding(self.pad_records_to)
+        provider = _restricted(self.provider, self.suites, self.groups, self.signature_schemes)
         object.__setattr__(self, "credentials", credentials)
         parameters = ServerParameters(
-            provider=_restricted(self.provider, self.suites, self.groups, self.signature_schemes),
+            provider=provider,
+            versions=_allowed_versions(self.versions, provider),
+            require_extended_master_secret=self.require_extended_master_secret,
             credentials=credentials,
             client_auth=self.client_auth,
             alpn=_alpn_names(self.alpn),
+            resumption=self.resumption,
+            external_psks=tuple(self.external_psks),
             retry_cookies=self.retry_cookies,
             key_log=self.key_log,
             now=self.now,
@@ -141,14 +185,29 @@ class ServerConfig:
         object.__setattr__(self, "parameters", parameters)
 
 
-def _check_versions(versions: Iterable[str] | None) -> None:
-    if versions is None:
-        return
-    named = _names("versions", versions)
-    unknown = [version for version in named or () if version not in _SUPPORTED_VERSIONS]
-    if unknown or not named:
-        supported = ", ".join(_SUPPORTED_VERSIONS)
-        raise ConfigError(f"versions={list(named or ())} cannot be done; there is: {supported}")
+def _allowed_versions(names: Iterable[str] | None, provider: CryptoProvider) -> tuple[ProtocolVersion, ...]:
+    """The versions named that the suites and groups left can serve, newest first."""
+    named = _names("versions", names)
+    unknown = [name for name in named or () if name not in _VERSIONS]
+    if unknown or named == ():
+        raise ConfigError(f"versions={list(named or ())} cannot be done; there are: {', '.join(_VERSIONS)}")
+    can = {
+        ProtocolVersion.TLS1_3: bool(provider.suites),
+        ProtocolVersion.TLS1_2: bool(provider.suites12 and provider.ecdhe_groups),
+    }
+    allowed = tuple([v for name, v in _VERSIONS.items() if (named is None or name in named) and can[v]])
+    missing = [name for name in named or () if _VERSIONS[name] not in allowed]
+    if missing or not allowed:
+        what = " and ".join(missing) or "any version"
+        raise ConfigError(f"the suites and groups left cannot serve TLS {what}")
+    return allowed
+
+
+def _psks(psks: Iterable[ExternalPsk]) -> tuple[ExternalPsk, ...]:
+    found = tuple(psks)
+    if len(found) > _MAX_PSKS:
+        raise ConfigError(f"{len(found)} external PSKs are more than the {_MAX_PSKS} that are offered")
+    return found
 
 
 def _check_padding(multiple: int) -> None:
@@ -160,6 +219,7 @@ def _freeze(config: ClientConfig | ServerConfig) -> None:
     """Hold lists of names as tuples: what the caller does to his list later changes nothing here."""
     for name in ("alpn", "versions", "suites", "groups", "signature_schemes"):
         object.__setattr__(config, name, _names(name, getattr(config, name)))
+    object.__setattr__(config, "external_psks", _psks(config.external_psks))
 
 
 def _credentials(credentials: Iterable[Credential]) -> tuple[Credential, ...]:

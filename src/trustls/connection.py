@@ -8,15 +8,16 @@ and turns the first failure into its alert.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Coroutine
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from trustls import trace
 from trustls.config import ClientConfig, ServerConfig
-from trustls.crypto.aead import TAG_LENGTH
 from trustls.errors import (
     AlertDescription,
     AlertReceived,
+    ConfigError,
     ConnectionClosed,
+    EarlyDataUnavailable,
     HandshakePending,
     InternalError,
     Misbehaviour,
@@ -24,26 +25,29 @@ from trustls.errors import (
     TLSError,
     UnexpectedEOF,
 )
-from trustls.handshake.client13 import client_handshake
+from trustls.handshake.client import client_handshake
 from trustls.handshake.established import ConnectionInfo, Established
-from trustls.handshake.flow import Flow, Outside, Receive
-from trustls.handshake.server13 import server_handshake
+from trustls.handshake.flow import ChangeCipherSpec, Flow, Outside, Receive
+from trustls.handshake.server import server_handshake
 from trustls.identity.request import CredentialRequest
 from trustls.protocol.buffers import BUFFER_SIZE, BUFFERS
+from trustls.protocol.early_data import EarlyData
 from trustls.protocol.joiner import HandshakeJoiner
 from trustls.protocol.record import (
     HEADER_LENGTH,
     MAX_CIPHERTEXT,
     MAX_PLAINTEXT,
     Opener,
+    RecordOpener,
+    RecordSealer,
     RecordWriter,
     Sealer,
-    inner_plaintext_end,
 )
 from trustls.trust.names import ServerName
 from trustls.trust.verifiers import Peer
 from trustls.wire.enums import ContentType, HandshakeType
-from trustls.wire.messages import HandshakeMessage, KeyUpdate, NewSessionTicket, encode_message, message_class
+from trustls.wire.messages import HandshakeMessage, KeyUpdate, NewSessionTicket, awaited_class, encode_message
+from trustls.wire.messages12 import HelloRequest
 
 _CHANGE_CIPHER_SPEC: Final = int(ContentType.CHANGE_CIPHER_SPEC)
 _ALERT: Final = int(ContentType.ALERT)
@@ -52,13 +56,13 @@ _APPLICATION_DATA: Final = int(ContentType.APPLICATION_DATA)
 
 _WARNING: Final = 1
 _FATAL: Final = 2
+_HANDSHAKE_HEADER: Final = 4
 
 # What a peer may do before it must send something of use. Each is far above what an honest one does.
 _MAX_EMPTY_RECORDS: Final = 32
 _MAX_POST_HANDSHAKE_MESSAGES: Final = 32
 _MAX_WARNINGS: Final = 4
 _MAX_CHANGE_CIPHER_SPECS: Final = 2
-_MAX_SKIPPED_EARLY_DATA: Final = 1 << 16
 # How much data is sealed before the key's limit is looked at again.
 _SEND_STEP: Final = 1 << 20
 
@@ -69,9 +73,10 @@ class Connection:
     """What client and server have in common. Not safe for concurrent calls: one thread or task at a time."""
 
     __slots__ = (
+        "_awaited_opener",
         "_change_cipher_specs",
         "_close_sent",
-        "_early_data_to_skip",
+        "_early_data",
         "_empty_records",
         "_established",
         "_failure",
@@ -84,6 +89,7 @@ class Connection:
         "_opener",
         "_peer_closed",
         "_settling",
+        "_tls12",
         "_update_asked",
         "_waiting",
         "_warnings",
@@ -95,14 +101,16 @@ class Connection:
 
     def __init__(self, pad_records_to: int) -> None:
         self._writer = RecordWriter(pad_records_to)
-        self._opener: Opener | None = None
+        self._opener: RecordOpener | None = None
         self._joiner = HandshakeJoiner()
         self._incoming = b""
+        self._early_data = EarlyData()
         self._flow: Flow | None = Flow(
             self._writer,
             self._joiner,
             reader_changed=self._use_opener,
-            skip_early_data=self._allow_skipping,
+            early_data=self._early_data,
+            on_tls12=self._speak_tls12,
             on_sent=self._trace_sent,
         )
         self._handshake: Coroutine[Any, Any, Established] | None = None
@@ -119,7 +127,8 @@ class Connection:
         self._idle_messages = 0
         self._warnings = 0
         self._change_cipher_specs = 0
-        self._early_data_to_skip = 0
+        self._awaited_opener: RecordOpener | None = None
+        self._tls12 = False
 
     # -- What the application sees ------------------------------------------------------------------------------------
 
@@ -158,8 +167,7 @@ class Connection:
             TLSError: the connection failed; its alert waits in `data_to_send`. Data that came before the failure is
                 given first, and the failure raised by the next call.
         """
-        if self._failure is not None:
-            raise self._failure.with_traceback(None)
+        self._raise_failure()
         if self._incoming:
             data = self._incoming + data
             self._incoming = b""
@@ -179,8 +187,7 @@ class Connection:
         if self._failure is None and not self._peer_closed:
             what = "during the handshake" if self.handshaking else "without a close_notify"
             self._fail(UnexpectedEOF(f"the transport ended {what}"))
-        if self._failure is not None:
-            raise self._failure.with_traceback(None)
+        self._raise_failure()
 
     def send(self, data: Data) -> None:
         """Seal application data. The records wait in `data_to_send`, whatever their size.
@@ -191,8 +198,7 @@ class Connection:
             TLSError: the connection has failed; the failure is raised again.
         """
         self._facts()
-        if self._failure is not None:
-            raise self._failure.with_traceback(None)
+        self._raise_failure()
         if self._close_sent:
             raise ConnectionClosed("this side has sent its close_notify")
         view = memoryview(data)
@@ -233,14 +239,15 @@ class Connection:
             HandshakePending, ConnectionClosed, TLSError: as for `send`.
         """
         self._facts()
-        if self._failure is not None:
-            raise self._failure.with_traceback(None)
+        self._raise_failure()
         if self._close_sent:
             raise ConnectionClosed("this side has sent its close_notify")
         self._send_key_update(request_peer)
 
-    def export(self, label: str | bytes, length: int, *, context: bytes = b"") -> bytes:
+    def export(self, label: str | bytes, length: int, *, context: bytes | None = None) -> bytes:
         """Keying material that both sides, and nobody else, can derive (RFC 9846 7.5, RFC 5705).
+
+        In TLS 1.2 an empty context and none give different material; in TLS 1.3 the same.
 
         Raises:
             HandshakePending: the handshake is not finished.
@@ -272,7 +279,7 @@ class Connection:
             except Exception as error:  # noqa: BLE001 (whatever a callback raises ends this connection, no more)
                 self._work = None
                 self._settling = False
-                self.abort(error if isinstance(error, TLSError) else _callback_failed(outside, error))
+                self._guarded_resume(None, error if isinstance(error, TLSError) else _callback_failed(outside, error))
             except BaseException:
                 self._work = None
                 self._settling = False
@@ -295,11 +302,19 @@ class Connection:
         position = 0
         try:
             while end - position >= HEADER_LENGTH and self._work is None and not self._peer_closed:
+                opener = self._opener
+                if self._established is not None and isinstance(opener, Opener) and self._joiner.is_empty:
+                    following, filled = opener.open_run(data, position, out_view, filled)
+                    if following > position:
+                        position = following
+                        self._empty_records = 0
+                        self._idle_messages = 0
+                        continue
                 body = position + HEADER_LENGTH
                 header = data[position:body]
                 size = header[3] << 8 | header[4]
                 following = body + size
-                if header[0] != _APPLICATION_DATA or self._opener is None:
+                if opener is None or (header[0] != _APPLICATION_DATA and opener.hides_type):
                     self._check_plain_header(header, size)
                     if following > end:
                         break
@@ -309,28 +324,20 @@ class Connection:
                         raise PeerMisbehaved(Misbehaviour.RECORD_OVERFLOW, f"{size} bytes")
                     if following > end:
                         break
-                    if size < TAG_LENGTH:
-                        raise PeerMisbehaved(Misbehaviour.BAD_RECORD_MAC, "shorter than its tag")
-                    stop = filled + size - TAG_LENGTH
                     try:
-                        self._opener.open_into(bytes(header), data[body:following], out_view[filled:stop])
-                    except PeerMisbehaved:
-                        self._skip_or_raise(size)
+                        kind, stop = opener.open(bytes(header), data[body:following], out_view, filled)
+                    except PeerMisbehaved as error:
+                        self._skip_or_raise(size, error)
+                        position = following
+                        continue
+                    if kind == _APPLICATION_DATA and stop > filled and self._established is not None:
+                        if not self._joiner.is_empty:
+                            raise PeerMisbehaved(Misbehaviour.INTERLEAVED_RECORD)
+                        filled = stop
+                        self._empty_records = 0
+                        self._idle_messages = 0
                     else:
-                        # RFC 9846 5.4: padding counts.
-                        if stop - filled > MAX_PLAINTEXT + 1:
-                            raise PeerMisbehaved(Misbehaviour.RECORD_OVERFLOW, f"{stop - filled - 1} bytes inside")
-                        # The content type stands where the next record's content begins: it is overwritten there.
-                        if stop == filled or not out[stop - 1]:
-                            stop = inner_plaintext_end(out, filled, stop) + 1
-                        if out[stop - 1] == _APPLICATION_DATA and self._established is not None and stop - filled > 1:
-                            if not self._joiner.is_empty:
-                                raise PeerMisbehaved(Misbehaviour.INTERLEAVED_RECORD)
-                            filled = stop - 1
-                            self._empty_records = 0
-                            self._idle_messages = 0
-                        else:
-                            self._take_record(out[stop - 1], bytes(out_view[filled : stop - 1]))
+                        self._take_record(kind, bytes(out_view[filled:stop]))
                 position = following
         except TLSError as error:
             self._fail(error)
@@ -353,7 +360,7 @@ class Connection:
             raise PeerMisbehaved(reason, f"it starts with {bytes(header)!r}")
         if header[0] not in ContentType.by_value:
             raise PeerMisbehaved(Misbehaviour.UNKNOWN_CONTENT_TYPE, str(header[0]))
-        skippable = header[0] == _APPLICATION_DATA and self._early_data_to_skip
+        skippable = header[0] == _APPLICATION_DATA and self._early_data.skippable
         if size > (MAX_CIPHERTEXT if skippable else MAX_PLAINTEXT):
             raise PeerMisbehaved(Misbehaviour.RECORD_OVERFLOW, f"{size} bytes")
 
@@ -361,8 +368,8 @@ class Connection:
         """A record that is not encrypted: the hellos, an early alert, or the change_cipher_spec of TLS 1.3."""
         if kind == _CHANGE_CIPHER_SPEC:
             self._take_change_cipher_spec(content)
-        elif kind == _APPLICATION_DATA and self._early_data_to_skip:
-            self._skip(len(content))
+        elif kind == _APPLICATION_DATA and self._early_data.skippable:
+            self._early_data.skip_record(len(content))
         elif self._opener is None and kind != _APPLICATION_DATA:
             self._take_record(kind, content)
         elif kind == _ALERT and self.handshaking and self._opener is not None and not self._opener.sequence:
@@ -371,7 +378,19 @@ class Connection:
         else:
             raise PeerMisbehaved(Misbehaviour.UNEXPECTED_RECORD, f"{ContentType(kind)} in the clear")
 
+    def _speak_tls12(self) -> None:
+        self._tls12 = True
+
     def _take_change_cipher_spec(self, content: bytes) -> None:
+        if self._tls12:
+            # RFC 5246 7.1: it changes the keys, at its place in the handshake and nowhere else.
+            opener = self._awaited_opener
+            if opener is None or content != b"\x01" or not self._joiner.is_empty:
+                raise PeerMisbehaved(Misbehaviour.BAD_CHANGE_CIPHER_SPEC)
+            self._awaited_opener = None
+            self._opener = opener
+            self._resume(None)
+            return
         # RFC 9846 5: to be dropped between the first ClientHello and the peer's Finished, and refused elsewhere.
         self._change_cipher_specs += 1
         if (
@@ -391,17 +410,19 @@ class Connection:
         if kind == _HANDSHAKE:
             if not content:
                 raise PeerMisbehaved(Misbehaviour.EMPTY_FRAGMENT, "handshake")
-            self._early_data_to_skip = 0
+            self._early_data.skippable = 0
             self._joiner.add(content)
             self._take_messages()
         elif not self._joiner.is_empty:
             raise PeerMisbehaved(Misbehaviour.INTERLEAVED_RECORD)
         elif kind == _ALERT:
             self._take_alert(content)
-        elif kind == _APPLICATION_DATA and self._established is not None and not content:
+        elif kind == _APPLICATION_DATA and not content and (self._established is not None or self._takes_early_data):
             self._empty_records += 1
             if self._empty_records > _MAX_EMPTY_RECORDS:
                 raise PeerMisbehaved(Misbehaviour.TOO_MANY_EMPTY_RECORDS)
+        elif kind == _APPLICATION_DATA and self._takes_early_data:
+            self._early_data.received(content)
         elif kind in ContentType.by_value:
             raise PeerMisbehaved(Misbehaviour.UNEXPECTED_RECORD, str(ContentType(kind)))
         else:
@@ -415,7 +436,7 @@ class Connection:
             self._peer_closed = True
             if self.handshaking:
                 raise UnexpectedEOF("the peer closed the connection during the handshake")
-        elif content[1] == AlertDescription.USER_CANCELED:
+        elif content[1] == AlertDescription.USER_CANCELED or self._is_harmless(content):
             # RFC 9846 6.1: said before a close_notify; in itself it means nothing.
             self._warnings += 1
             if self._warnings > _MAX_WARNINGS:
@@ -424,23 +445,24 @@ class Connection:
             # RFC 9846 6.2: all other alerts are fatal, whatever level they claim.
             raise AlertReceived(content[1])
 
-    def _allow_skipping(self) -> None:
-        self._early_data_to_skip = _MAX_SKIPPED_EARLY_DATA
+    def _is_harmless(self, alert: bytes) -> bool:
+        """Whether an alert is one of TLS 1.2's warnings; old servers send unrecognized_name and then their hello."""
+        unnamed = self.is_client and self._opener is None and alert[1] == AlertDescription.UNRECOGNIZED_NAME
+        return alert[0] == _WARNING and (self._tls12 or unnamed)
 
-    def _skip_or_raise(self, size: int) -> None:
+    def _skip_or_raise(self, size: int, error: PeerMisbehaved) -> None:
         """Pass over a record that does not decrypt, while rejected early data may be coming (RFC 9846 4.3.10)."""
-        if not self._early_data_to_skip or self._opener is None:
-            raise PeerMisbehaved(Misbehaviour.BAD_RECORD_MAC)
-        self._opener.sequence -= 1
-        self._skip(size)
+        if not self._early_data.skippable or error.reason is not Misbehaviour.BAD_RECORD_MAC:
+            raise error
+        self._early_data.skip_record(size)
 
-    def _skip(self, size: int) -> None:
-        if size > self._early_data_to_skip:
-            raise PeerMisbehaved(Misbehaviour.BAD_RECORD_MAC, "more early data than could have been offered")
-        self._early_data_to_skip -= size
+    @property
+    def _takes_early_data(self) -> bool:
+        return self._established is None and self._early_data.is_taken
 
-    def _use_opener(self, opener: Opener) -> None:
+    def _use_opener(self, opener: RecordOpener) -> None:
         self._opener = opener
+        self._early_data.stop_taking()
 
     # -- Handshake messages -------------------------------------------------------------------------------------------
 
@@ -457,9 +479,11 @@ class Connection:
     def _take_handshake_message(self, kind: int, raw: bytes) -> None:
         """Hand the message to the coroutine, if it is one that the coroutine waits for."""
         body = raw[4:]
-        message_type = message_class(kind, body)
-        if message_type is None or message_type not in self._waiting:
-            awaited = " or ".join(expected.__name__ for expected in self._waiting)
+        message_type = awaited_class(kind, body, self._waiting)
+        if message_type is None:
+            if kind == HandshakeType.HELLO_REQUEST and self._tls12 and self.is_client and not body:
+                return  # RFC 5246 7.4.1.1: ignored while a handshake is under way, and no part of the transcript.
+            awaited = " or ".join(expected.__name__ for expected in self._waiting) or "change_cipher_spec"
             raise PeerMisbehaved(Misbehaviour.UNEXPECTED_MESSAGE, f"{HandshakeType(kind)} while waiting for {awaited}")
         message = message_type.parse(body)
         if self._flow is not None:
@@ -472,23 +496,23 @@ class Connection:
         self._handshake = handshake
         self._guarded_resume(None)
 
-    def _guarded_resume(self, value: object) -> None:
+    def _guarded_resume(self, value: object, raised: TLSError | None = None) -> None:
         try:
-            self._resume(value)
+            self._resume(value, raised)
             self._take_messages()
         except TLSError as error:
             self._fail(error)
         except Exception as error:  # noqa: BLE001 (as in `_open_records`)
             self._fail(_internal_error(error))
 
-    def _resume(self, value: object) -> None:
+    def _resume(self, value: object, raised: TLSError | None = None) -> None:
         """Let the coroutine run until it needs the peer, or the outside for longer than a call."""
         handshake = self._handshake
         if handshake is None:
             return
         while True:
             try:
-                asked = handshake.send(value)
+                asked = handshake.send(value) if raised is None else handshake.throw(raised)
             except StopIteration as finished:
                 self._established = finished.value
                 self._forget_handshake()
@@ -496,16 +520,20 @@ class Connection:
             if isinstance(asked, Receive):
                 self._waiting = asked.expected
                 return
-            try:
-                answer = asked.call()
-            except TLSError:
-                raise
-            except Exception as error:
-                raise _callback_failed(asked, error) from error
-            if hasattr(type(answer), "__await__"):
-                self._work = asked, answer
+            if isinstance(asked, ChangeCipherSpec):
+                self._waiting = ()
+                self._awaited_opener = asked.opener
                 return
-            value = answer
+            value = raised = None
+            try:
+                value = asked.call()
+            except TLSError as error:
+                raised = error
+            except Exception as error:  # noqa: BLE001 (whatever a callback raises ends this connection, no more)
+                raised = _callback_failed(asked, error)
+            if hasattr(type(value), "__await__"):
+                self._work = asked, cast("Awaitable[Any]", value)
+                return
 
     def _forget_handshake(self) -> None:
         self._handshake = None
@@ -517,19 +545,41 @@ class Connection:
         if self._idle_messages > _MAX_POST_HANDSHAKE_MESSAGES:
             raise PeerMisbehaved(Misbehaviour.TOO_MANY_POST_HANDSHAKE_MESSAGES)
         message: HandshakeMessage
+        if self._tls12:
+            self._refuse_renegotiation(kind, raw)
+            return
         if kind == HandshakeType.KEY_UPDATE:
             message = update = KeyUpdate.parse(raw[4:])
             self._take_key_update(update)
         elif kind == HandshakeType.NEW_SESSION_TICKET and self.is_client:
-            message = NewSessionTicket.parse(raw[4:])
+            message = ticket = NewSessionTicket.parse(raw[4:])
+            self._take_ticket(ticket)
         else:
             raise PeerMisbehaved(Misbehaviour.UNEXPECTED_MESSAGE, f"{HandshakeType(kind)} after the handshake")
         if trace.enabled():
             trace.message(self.is_client, trace.RECEIVED, message, raw)
 
+    def _refuse_renegotiation(self, kind: int, raw: bytes) -> None:
+        """TLS 1.2: the handshake is never repeated, and a peer that asks is told so (RFC 5746 4.5)."""
+        asks = kind == HandshakeType.HELLO_REQUEST and len(raw) == _HANDSHAKE_HEADER
+        if not (asks if self.is_client else kind == HandshakeType.CLIENT_HELLO):
+            raise PeerMisbehaved(Misbehaviour.UNEXPECTED_MESSAGE, f"{HandshakeType(kind)} after the handshake")
+        self._warnings += 1
+        if self._warnings > _MAX_WARNINGS:
+            raise PeerMisbehaved(Misbehaviour.RENEGOTIATION_REPEATED)
+        if asks and trace.enabled():
+            trace.message(self.is_client, trace.RECEIVED, HelloRequest(), raw)
+        if not self._close_sent:
+            self._send_alert(_WARNING, AlertDescription.NO_RENEGOTIATION_RESERVED)
+
+    def _take_ticket(self, ticket: NewSessionTicket) -> None:
+        tickets = self._facts().tickets
+        if tickets is not None:
+            tickets.take(ticket)
+
     def _take_key_update(self, update: KeyUpdate) -> None:
         opener = self._opener
-        if not self._joiner.is_empty or opener is None:
+        if not self._joiner.is_empty or not isinstance(opener, Opener):
             raise PeerMisbehaved(Misbehaviour.KEY_CHANGE_INSIDE_RECORD, "KeyUpdate")
         self._opener = Opener(opener.secret.next())
         self._update_asked = False
@@ -543,6 +593,7 @@ class Connection:
         if (
             opener is not None
             and opener.sequence >= opener.limit
+            and opener.hides_type
             and self._established is not None
             and not self._update_asked
             and not self._close_sent
@@ -556,6 +607,11 @@ class Connection:
         if self._key_update_owed:
             self._send_key_update(request_peer=False)
         sealer = self._sealer()
+        if self._tls12:
+            if sealer.sequence + self._writer.records_needed(len(data)) >= sealer.limit:
+                raise ConnectionClosed("the key is used up, and TLS 1.2 cannot change it: open a new connection")
+            self._writer.write_data(sealer, data)
+            return
         while sealer.sequence + self._writer.records_needed(len(data)) >= sealer.limit:
             # The last record under the old key is the KeyUpdate itself.
             fits = (sealer.limit - 1 - sealer.sequence) * MAX_PLAINTEXT
@@ -566,18 +622,21 @@ class Connection:
             sealer = self._sealer()
         self._writer.write_data(sealer, data)
 
-    def _sealer(self) -> Sealer:
+    def _sealer(self) -> RecordSealer:
         sealer = self._writer.sealer
         if sealer is None:
             raise HandshakePending("the handshake is not finished")
         return sealer
 
     def _send_key_update(self, request_peer: bool) -> None:
+        sealer = self._sealer()
+        if not isinstance(sealer, Sealer):
+            raise ConfigError("TLS 1.2 has no key update")
         message = KeyUpdate(update_requested=request_peer)
         raw = encode_message(message)
         self._writer.queue_handshake(raw)
         self._trace_sent(message, raw)
-        self._writer.use(self._sealer().secret.next())
+        self._writer.use(Sealer(sealer.secret.next()))
         self._key_update_owed = False
 
     def _send_alert(self, level: int, description: AlertDescription) -> None:
@@ -611,6 +670,10 @@ class Connection:
                 end()
         self._work = None
 
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure.with_traceback(None)
+
     def _facts(self) -> Established:
         if self._established is None:
             if self._failure is not None:
@@ -643,6 +706,49 @@ class ClientConnection(Connection):
         self._start(client_handshake(flow, config.parameters, name, self._on_requested))
 
     @property
+    def early_data_limit(self) -> int:
+        """How many bytes `write_early` still takes; 0 when there is no session that allows any, or it is too late."""
+        return self._early_data.sendable if self._failure is None else 0
+
+    @property
+    def early_data_accepted(self) -> bool | None:
+        """Whether the server took the early data; None before that is known, or when none was offered."""
+        return self._early_data.accepted
+
+    def write_early(self, data: Data) -> None:
+        """Send data before the server has answered (0-RTT, RFC 9846 2.3). Anybody who sees it can send it again.
+
+        Use it for what may safely happen twice, and for nothing else. It needs `early_data=True` in the configuration
+        and a session whose server allows it. A server may refuse it: see `take_rejected_early_data`.
+
+        Raises:
+            EarlyDataUnavailable: more than `early_data_limit` bytes.
+            TLSError: the connection has failed; the failure is raised again.
+        """
+        self._raise_failure()
+        content = bytes(data)
+        if not content:
+            return
+        sealer = self._writer.sealer
+        if len(content) > self._early_data.sendable or sealer is None:
+            raise EarlyDataUnavailable(
+                f"{len(content)} bytes of early data cannot be sent, {self.early_data_limit} can"
+            )
+        self._early_data.sent(content)
+        self._writer.write_data(sealer, memoryview(content))
+
+    def offer_early(self, data: Data) -> None:
+        """Send as much of `data` early as may be; `take_rejected_early_data` gives the rest with what is refused."""
+        fits = min(len(data), self.early_data_limit)
+        if fits:
+            self.write_early(data[:fits])
+        self._early_data.left_over(bytes(data[fits:]))
+
+    def take_rejected_early_data(self) -> bytes:
+        """The early data that the server did not get, once, to be sent again with `send`; `b""` when it has all."""
+        return self._early_data.take_rejected()
+
+    @property
     def requested(self) -> CredentialRequest | None:
         """What the server's CertificateRequest said: CA names and signature schemes; None when none came."""
         return self._requested
@@ -660,6 +766,18 @@ class ServerConnection(Connection):
     __slots__ = ()
 
     is_client = False
+
+    @property
+    def early_data_accepted(self) -> bool | None:
+        """Whether the client's early data is taken; None when none was offered."""
+        return self._early_data.accepted
+
+    def read_early(self) -> bytes:
+        """The early data that has come (0-RTT, RFC 9846 2.3), once. Anybody who saw it could have sent it again.
+
+        This server takes each only once, and only shortly after it was sent. Still, treat it as what may come twice.
+        """
+        return self._early_data.read()
 
     def __init__(self, config: ServerConfig) -> None:
         super().__init__(config.pad_records_to)

@@ -122,6 +122,15 @@ class Misbehaviour(_Reason):
     BAD_FINISHED = (_Alert.DECRYPT_ERROR, "the Finished message does not verify")
     BAD_KEY_UPDATE = (_Alert.ILLEGAL_PARAMETER, "a KeyUpdate with an unknown request")
     PSK_NOT_LAST = (_Alert.ILLEGAL_PARAMETER, "pre_shared_key is not the last extension")
+    RENEGOTIATION_REPEATED = (_Alert.NO_RENEGOTIATION_RESERVED, "the peer insists on a renegotiation")
+    BAD_RENEGOTIATION_INFO = (_Alert.HANDSHAKE_FAILURE, "renegotiation_info is not empty in a first handshake")
+    NO_UNCOMPRESSED_POINTS = (_Alert.ILLEGAL_PARAMETER, "ec_point_formats leaves out the uncompressed form")
+    KEY_NOT_FOR_SUITE = (_Alert.ILLEGAL_PARAMETER, "the certificate's key is not of the kind that the suite needs")
+    TOO_MUCH_EARLY_DATA = (_Alert.UNEXPECTED_MESSAGE, "more early data than the ticket allows")
+    EARLY_DATA_NOT_POSSIBLE = (_Alert.ILLEGAL_PARAMETER, "the server took early data that cannot go with its choice")
+    BAD_BINDER = (_Alert.DECRYPT_ERROR, "the binder of a pre-shared key does not verify")
+    SESSION_CHANGED = (_Alert.ILLEGAL_PARAMETER, "the server resumed a session with other parameters")
+    SESSION_ID_ECHOED = (_Alert.ILLEGAL_PARAMETER, "the server resumed a session that was not offered")
     BAD_PSK_OFFER = (_Alert.ILLEGAL_PARAMETER, "pre_shared_key does not hold a binder for each identity")
     BAD_RECORD_SIZE_LIMIT = (_Alert.ILLEGAL_PARAMETER, "record_size_limit is below 64")
     BAD_PADDING = (_Alert.ILLEGAL_PARAMETER, "the padding is not zero")
@@ -132,6 +141,8 @@ class Incompatibility(_Reason):
     """What a peer may do, but leaves nothing in common."""
 
     NO_COMMON_VERSION = (_Alert.PROTOCOL_VERSION, "no TLS version in common")
+    INAPPROPRIATE_FALLBACK = (_Alert.INAPPROPRIATE_FALLBACK, "the client fell back to a version below what it speaks")
+    NO_EXTENDED_MASTER_SECRET = (_Alert.HANDSHAKE_FAILURE, "the peer does not bind TLS 1.2 sessions to their handshake")
     NO_COMMON_SUITE = (_Alert.HANDSHAKE_FAILURE, "no cipher suite in common")
     NO_COMMON_GROUP = (_Alert.HANDSHAKE_FAILURE, "no key exchange group in common")
     NO_COMMON_SCHEME = (_Alert.HANDSHAKE_FAILURE, "no signature scheme in common")
@@ -247,6 +258,10 @@ class ConnectionClosed(TLSError):
     """The call needs a connection that is still open in that direction."""
 
 
+class EarlyDataUnavailable(TLSError):
+    """There is no session that allows this much early data, or the handshake is past it."""
+
+
 class HandshakePending(TLSError):
     """The call needs a finished handshake."""
 
@@ -282,7 +297,7 @@ _RECEIVED_MEANING: dict[int, str] = {
     _Alert.UNKNOWN_CA: "it does not trust the CA that issued the certificate",
     _Alert.CERTIFICATE_REQUIRED: "it requires a client certificate and got none",
     _Alert.ACCESS_DENIED: "the certificate is valid, but its holder is not allowed in",
-    _Alert.HANDSHAKE_FAILURE: "it found no parameters in common",
+    _Alert.HANDSHAKE_FAILURE: "it found no parameters in common, or (in TLS 1.2) requires a client certificate",
     _Alert.PROTOCOL_VERSION: "it does not speak a TLS version that was offered",
     _Alert.NO_APPLICATION_PROTOCOL: "it speaks none of the application protocols offered",
     _Alert.UNRECOGNIZED_NAME: "it knows no server of the name asked for",

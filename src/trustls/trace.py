@@ -80,7 +80,8 @@ def _role(is_client: bool) -> str:
 
 
 def _title(content: object) -> str:
-    return type(content).__name__.removesuffix("Message")
+    # What the RFCs call it: CertificateMessage12 is a Certificate, too.
+    return type(content).__name__.removesuffix("12").removesuffix("Message")
 
 
 def _fields(content: object, depth: int) -> Iterator[str]:
@@ -120,7 +121,9 @@ def _listed(name: str, items: tuple[object, ...], depth: int) -> Iterator[str]:
     else:
         yield f"{indent}{name}:"
         for item in items:
-            if isinstance(item, KeyShareEntry):
+            if name == "certificates" and isinstance(item, bytes):
+                yield f"{indent}{_INDENT}{_certificate(item)}"
+            elif isinstance(item, KeyShareEntry):
                 yield f"{indent}{_INDENT}{item.group}: {len(item.key_exchange)} bytes"
             elif isinstance(item, CertificateEntry):
                 yield f"{indent}{_INDENT}{_certificate(item.certificate)}"

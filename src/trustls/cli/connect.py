@@ -6,9 +6,11 @@ Facts go to standard error, data to standard output, so that the command can sta
 from __future__ import annotations
 
 import codecs
+import contextlib
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,8 +21,11 @@ import trustls
 from trustls.cli import options
 from trustls.cli.exits import OK
 from trustls.cli.render import agreement, authority_list, chain_tree, credential_choice, heading, notes
-from trustls.errors import TLSError
+from trustls.errors import TLSError, UnexpectedEOF
 from trustls.wire.names import is_misleading
+
+_PARTING = 1.0
+"""Seconds that a server gets to close its side before the next connection."""
 
 
 def _host_and_port(_context: click.Context, _parameter: click.Parameter, value: str) -> tuple[str, int]:
@@ -45,7 +50,11 @@ def _host_and_port(_context: click.Context, _parameter: click.Parameter, value: 
 @click.option("--key", "keys", type=options.pem_file, multiple=True, help="Its key, if not in the --cert. Repeatable.")
 @click.option("--servername", metavar="NAME", help="The name to ask for and to verify.  [default: HOST]")
 @click.option("--alpn", multiple=True, metavar="PROTOCOL", help="Application protocols, best first. Repeatable.")
+@options.version_option
 @click.option("--timeout", type=click.FloatRange(0.01), default=10.0, show_default=True, help="Seconds to connect in.")
+@click.option(
+    "--reconnect", metavar="N", type=click.IntRange(0, 100), default=0, help="Connect again N times, resuming."
+)
 @click.option("-q", "--quiet", is_flag=True, help="Only pass data; say nothing about the connection.")
 @options.logging_options
 def connect(
@@ -55,7 +64,9 @@ def connect(
     keys: tuple[Path, ...],
     servername: str | None,
     alpn: tuple[str, ...],
+    versions: tuple[str, ...],
     timeout: float,
+    reconnect: int,
     quiet: bool,
     trace: bool,
     keylog: Path | None,
@@ -67,8 +78,10 @@ def connect(
       trustls connect example.com:443 < /dev/null
       trustls connect localhost:8443 --ca pki/ca.pem --cert pki/alice.pem --key pki/alice-key.pem
       printf 'GET / HTTP/1.0\\r\\n\\r\\n' | trustls connect localhost:8443 --ca pki/ca.pem -q
+      trustls connect example.com:443 --tls 1.2 --reconnect 1 < /dev/null
 
-    With several --cert and --key, the first that the server can accept is sent.
+    With several --cert and --key, the first that the server can accept is sent. Input and output are those of the
+    last connection, with --reconnect.
     """
     if trace:
         options.start_trace()
@@ -77,13 +90,18 @@ def connect(
         roots=options.roots(cas) if cas else trustls.RootCertStore.system(),
         credentials=[one.credential for one in held],
         alpn=alpn,
+        versions=versions or None,
         key_log=options.key_log(keylog),
     )
-    with _connected(address, config, servername or address[0], timeout) as tls:
-        if not quiet:
-            _report(tls.connection, held)
-        tls.settimeout(None)
-        _pipe(tls)
+    for number in range(reconnect + 1):
+        with _connected(address, config, servername or address[0], timeout) as tls:
+            if not quiet:
+                _report(tls.connection, held) if not number else _report_again(tls.connection)
+            if number < reconnect:
+                _see_off(tls)
+            else:
+                tls.settimeout(None)
+                _pipe(tls)
     return OK
 
 
@@ -115,6 +133,21 @@ def _report(connection: trustls.ClientConnection, held: list[options.NamedCreden
     if info.credential is None:
         notes.print(Text("No client certificate was sent.", style="yellow"))
     notes.print()
+
+
+def _report_again(connection: trustls.ClientConnection) -> None:
+    how = "" if connection.info.resumed else " · a full handshake, not resumed"
+    notes.print(Text.assemble(("connected again  ", "bold green"), agreement(connection.info), (how, "yellow")))
+
+
+def _see_off(tls: trustls.TLSSocket[trustls.ClientConnection]) -> None:
+    """Close, and read what the server still has to say: in TLS 1.3 its tickets come behind the handshake."""
+    tls.settimeout(_PARTING)
+    tls.close_write()
+    deadline = time.monotonic() + _PARTING
+    with contextlib.suppress(TimeoutError, UnexpectedEOF, ConnectionError):
+        while tls.recv(65536) and time.monotonic() < deadline:
+            pass
 
 
 def _pipe(tls: trustls.TLSSocket[trustls.ClientConnection]) -> None:

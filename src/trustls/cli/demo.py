@@ -5,28 +5,32 @@ It checks itself: when something does not come out as it says, the exit code is 
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
 
 import click
-from rich.console import Group, RenderableType
 from rich.panel import Panel
-from rich.table import Table
 from rich.text import Text
-from rich.tree import Tree
 
 import trustls
 from trustls.cli import options
+from trustls.cli.demo_stage import (
+    GREETING,
+    SECONDS,
+    Checks,
+    DemoPKI,
+    Server,
+    Visit,
+    as_credential,
+    make_pki,
+    refusal,
+    say,
+    say_briefly,
+)
 from trustls.cli.exits import OK, TLS_FAILED
-from trustls.cli.pki import Authority, Issued
 from trustls.cli.render import (
     agreement,
     authority_list,
@@ -37,11 +41,7 @@ from trustls.cli.render import (
     shown_lines,
     step,
 )
-from trustls.errors import AlertDescription, AlertReceived, CertificateRejected, TLSError
-
-_SECONDS = 5.0
-"""How long any one thing may take before the demo gives up on it."""
-_GREETING = b"Sit down. Be humble.\n"
+from trustls.errors import AlertDescription, AlertReceived, CertificateRejected
 
 
 @click.command()
@@ -63,7 +63,7 @@ def demo(trace: bool) -> int:
         Panel(
             "A server asks its clients for certificates and says which CAs it accepts.\n"
             "A client reads that list, chooses by it, and can say why.",
-            title=Text("trustls: mutual TLS 1.3, seen from both sides", style="bold"),
+            title=Text("trustls: mutual TLS, seen from both sides", style="bold"),
             border_style="blue",
             expand=False,
         )
@@ -74,6 +74,8 @@ def demo(trace: bool) -> int:
         with Server(pki) as server:
             show_choice(server, pki, checks)
             show_refusals(server, pki, checks)
+            show_tls12(server, pki, checks)
+            show_resumption(server, pki, checks)
             show_openssl(server, pki, checks)
     console.print()
     if checks.failed:
@@ -88,188 +90,19 @@ def demo(trace: bool) -> int:
     return OK
 
 
-@dataclass(slots=True)
-class Checks:
-    """What the demo promised, and what of it was not seen."""
-
-    passed: int = 0
-    failed: list[str] = field(default_factory=list)
-
-    def expect(self, seen: bool, promise: str) -> None:
-        """Note whether a promise was kept."""
-        if seen:
-            self.passed += 1
-        else:
-            self.failed.append(promise)
-
-
-@dataclass(frozen=True, slots=True)
-class DemoPKI:
-    """The certificates of the demo, and where they are."""
-
-    folder: Path
-    server_root: Authority
-    server: Issued
-    client_roots: tuple[Authority, Authority]
-    clients: dict[str, Issued]
-
-
-def make_pki(folder: Path) -> DemoPKI:
-    """Make the certificates, put them into `folder`, and show who issued whom."""
-    k_dot = Authority.create(
-        "K-Dot Certificate Authority", country="US", state="California", locality="Compton", organization="TDE"
-    )
-    roots = Authority.create(
-        "The Roots Authority",
-        country="US",
-        state="Pennsylvania",
-        locality="Philadelphia",
-        organization="The Roots",
-        key_type="ec-p384",
-    )
-    issuing = k_dot.intermediate("TDE Issuing CA", organization="TDE")
-    stranger_root = Authority.create("Nobody Knows Authority", organization="Elsewhere")
-    server_root = Authority.create("Demo Server Authority")
-    pki = DemoPKI(
-        folder,
-        server_root,
-        server_root.issue_server("localhost", "127.0.0.1"),
-        (k_dot, roots),
-        {
-            "stranger": stranger_root.issue_client("stranger", organization="Elsewhere"),
-            "kendrick": issuing.issue_client("kendrick", organization="TDE", emails=["kendrick@tde.example"]),
-            "questlove": roots.issue_client("questlove", organization="The Roots", key_type="ed25519"),
-        },
-    )
-    server_root.write(folder, "server-root")
-    pki.server.write(folder, "server")
-    for name, issued in (*pki.clients.items(), ("k-dot", k_dot), ("the-roots", roots)):
-        issued.write(folder, name)
-
-    step(1, "A small PKI")
-    families: tuple[tuple[str, str, list[tuple[Authority, list[Issued]]]], ...] = (
-        (
-            "the server trusts",
-            "green",
-            [(k_dot, [issuing, pki.clients["kendrick"]]), (roots, [pki.clients["questlove"]])],
-        ),
-        ("the server has never heard of", "red", [(stranger_root, [pki.clients["stranger"]])]),
-        ("the client trusts", "green", [(server_root, [pki.server])]),
-    )
-    for who, style, members in families:
-        _say(Text(who, style=style), Group(*(_family(root, below) for root, below in members)))
-    return pki
-
-
-def _family(root: Authority, below: list[Issued]) -> Tree:
-    tree = node = Tree(Text(root.certificate.subject.rfc4514_string(), style="yellow"), guide_style="dim")
-    for issued in below:
-        name = Text(issued.certificate.subject.rfc4514_string())
-        node = node.add(name.append("   intermediate", style="dim") if isinstance(issued, Authority) else name)
-    return tree
-
-
-@dataclass(frozen=True, slots=True)
-class Visit:
-    """What became of one connection, on either side."""
-
-    client: trustls.ClientConnection | None
-    client_error: TLSError | None
-    reply: bytes
-    server_peer: trustls.Peer | None
-    server_error: TLSError | None
-
-
-class Server:
-    """The server of the demo: it requires client certificates, and answers each client with one line."""
-
-    def __init__(self, pki: DemoPKI) -> None:
-        self._pki = pki
-        roots = trustls.RootCertStore()
-        for root in pki.client_roots:
-            roots.add(root.certificate)
-        self.config = trustls.ServerConfig(
-            credentials=[trustls.Credential.from_pem(chain=pki.server.pem_chain, key=pki.server.pem_key)],
-            client_auth=trustls.ClientAuth.required(roots),
-        )
-
-    def __enter__(self) -> Self:
-        self._listener = trustls.Listener(("127.0.0.1", 0), self.config)
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="demo-server")
-        self.port = int(self._listener.address[1])
-        step(2, "A server that requires a client certificate")
-        console.print(
-            indented(
-                Text.assemble(
-                    ("listening  ", "dim"),
-                    (f"127.0.0.1:{self.port}", "bold"),
-                    ", and naming the two roots that it trusts",
-                )
-            )
-        )
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._listener.close()
-        self._thread.shutdown(wait=False, cancel_futures=True)
-
-    def visit(self, *clients: trustls.Credential) -> Visit:
-        """Connect with a client that holds these credentials, and see what either side makes of it."""
-        config = trustls.ClientConfig(
-            roots=trustls.RootCertStore([self._pki.server_root.certificate]), credentials=clients
-        )
-        connection, error, reply = None, None, b""
-        with self.serving() as outcome:
-            try:
-                with trustls.connect(
-                    ("127.0.0.1", self.port), config, server_name="localhost", timeout=_SECONDS
-                ) as tls:
-                    connection = tls.connection
-                    reply = tls.recv(100)
-            except TLSError as failure:
-                error = failure
-        return Visit(connection, error, reply, outcome.peer, outcome.error)
-
-    @contextlib.contextmanager
-    def serving(self) -> Iterator[Outcome]:
-        """Serve one client in the server's thread; the outcome is there at the end of the block."""
-        outcome = Outcome()
-        served = self._thread.submit(self._serve, outcome)
-        yield outcome
-        served.result(_SECONDS / 2)
-
-    def _serve(self, outcome: Outcome) -> None:
-        try:
-            with self._listener.accept() as tls:
-                tls.settimeout(_SECONDS)
-                tls.handshake()
-                outcome.peer = tls.connection.peer
-                tls.sendall(_GREETING)
-        except TLSError as failure:
-            outcome.error = failure
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What the server knows of one connection."""
-
-    peer: trustls.Peer | None = None
-    error: TLSError | None = None
-
-
 def show_choice(server: Server, pki: DemoPKI, checks: Checks) -> None:
     """A client that holds all three certificates chooses the right one."""
     step(3, "A client with all three certificates")
-    held = [(name, _credential(issued)) for name, issued in pki.clients.items()]
-    visit = server.visit(*(credential for _, credential in held))
+    held = [(name, as_credential(issued)) for name, issued in pki.clients.items()]
+    visit = server.visit(server.client(*(credential for _, credential in held)))
     connection = visit.client
     if connection is None or connection.requested is None:
         checks.expect(False, f"the client connects and is asked for a certificate ({visit.client_error})")
         return
     requested, chosen = connection.requested, connection.info.credential
-    _say_briefly("connected", agreement(connection.info))
-    _say("CA names received", authority_list(requested.authorities))
-    _say("certificates held", credential_choice(held, requested, chosen))
+    say_briefly("connected", agreement(connection.info))
+    say("CA names received", authority_list(requested.authorities))
+    say("certificates held", credential_choice(held, requested, chosen))
     checks.expect(
         [name.der for name in requested.authorities]
         == [root.certificate.subject.public_bytes() for root in pki.client_roots],
@@ -278,49 +111,116 @@ def show_choice(server: Server, pki: DemoPKI, checks: Checks) -> None:
     checks.expect(chosen is held[1][1], "the client chooses kendrick: the first that the server can accept")
     checks.expect(held[0][1].fits(requested) is not None, "the client can say why it passed over the stranger")
 
-    if visit.server_peer is None:
-        checks.expect(False, f"the server verifies the client ({visit.server_error})")
+    if visit.server.peer is None:
+        checks.expect(False, f"the server verifies the client ({visit.server.error})")
         return
-    _say("the server verified", chain_tree(visit.server_peer.verified))
+    say("the server verified", chain_tree(visit.server.peer.verified))
     said = visit.reply.decode(errors="replace").strip()
-    _say_briefly("and said", Text(shown_lines(said), style="italic"))
+    say_briefly("and said", Text(shown_lines(said), style="italic"))
     checks.expect(
-        [certificate.x509 for certificate in visit.server_peer.verified]
+        [certificate.x509 for certificate in visit.server.peer.verified]
         == [*pki.clients["kendrick"].chain, pki.client_roots[0].certificate],
         "the server verifies kendrick's chain up to the root",
     )
-    checks.expect(visit.reply == _GREETING, "the server's greeting arrives")
+    checks.expect(visit.reply == GREETING, "the server's greeting arrives")
 
 
 def show_refusals(server: Server, pki: DemoPKI, checks: Checks) -> None:
     """Clients that the server does not let in: each side says why in its own words."""
     step(4, "Clients that are not let in")
-    stranger = _credential(pki.clients["stranger"])
-    insistent = _credential(pki.clients["stranger"], fallback=True)
+    stranger = as_credential(pki.clients["stranger"])
+    insistent = as_credential(pki.clients["stranger"], fallback=True)
     required, unknown_ca = AlertDescription.CERTIFICATE_REQUIRED, AlertDescription.UNKNOWN_CA
     for title, credentials, alert in (
         ("Only the stranger's certificate; it does not fit, so none is sent", [stranger], required),
         ("The same, marked as a fallback, so it is sent after all", [insistent], unknown_ca),
         ("No certificate at all", [], required),
     ):
-        visit = server.visit(*credentials)
+        visit = server.visit(server.client(*credentials))
         console.print(indented(Text(title, style="bold")))
-        _say_briefly("client", _refusal(visit.client_error))
-        _say_briefly("server", _refusal(visit.server_error))
-        checks.expect(
-            isinstance(visit.server_error, CertificateRejected) and visit.server_error.alert is alert,
-            f"{title}: the server refuses with {alert.name.lower()}",
+        _show_refusal(visit, alert, title, checks)
+
+
+def _show_refusal(visit: Visit, alert: AlertDescription, title: str, checks: Checks) -> None:
+    client_error, server_error = visit.client_error, visit.server.error
+    say_briefly("client", refusal(client_error))
+    say_briefly("server", refusal(server_error))
+    checks.expect(
+        isinstance(server_error, CertificateRejected) and server_error.alert is alert,
+        f"{title}: the server refuses with {alert.name.lower()}",
+    )
+    checks.expect(
+        isinstance(client_error, AlertReceived) and client_error.description is alert,
+        f"{title}: the client learns of {alert.name.lower()}",
+    )
+    checks.expect(visit.server.peer is None and not visit.reply, f"{title}: nothing is said to that client")
+
+
+def show_tls12(server: Server, pki: DemoPKI, checks: Checks) -> None:
+    """The same story in TLS 1.2, where the CA names are a field of the request."""
+    step(5, "The same in TLS 1.2")
+    held = {name: as_credential(issued) for name, issued in pki.clients.items()}
+    visit = server.visit(server.client(*held.values(), versions=["1.2"]))
+    connection = visit.client
+    if connection is None or connection.requested is None:
+        checks.expect(False, f"TLS 1.2: the client connects and is asked for a certificate ({visit.client_error})")
+        return
+    requested, chosen = connection.requested, connection.info.credential
+    say_briefly("connected", agreement(connection.info))
+    say("CA names received", authority_list(requested.authorities))
+    say("certificates held", credential_choice(list(held.items()), requested, chosen))
+    checks.expect(connection.info.version is trustls.ProtocolVersion.TLS1_2, "both sides speak TLS 1.2")
+    checks.expect(
+        [name.der for name in requested.authorities]
+        == [root.certificate.subject.public_bytes() for root in pki.client_roots],
+        "TLS 1.2: the client receives the names of the two roots, in order",
+    )
+    checks.expect(chosen is held["kendrick"], "TLS 1.2: the client chooses kendrick")
+    checks.expect(
+        visit.server.peer is not None and visit.server.peer.certificate.x509 == pki.clients["kendrick"].certificate,
+        f"TLS 1.2: the server verifies kendrick ({visit.server.error})",
+    )
+    title = "Only the stranger's certificate, which is not sent"
+    console.print(indented(Text(title, style="bold")))
+    refused = server.visit(server.client(held["stranger"], versions=["1.2"]))
+    _show_refusal(refused, AlertDescription.HANDSHAKE_FAILURE, f"TLS 1.2: {title}", checks)
+
+
+def show_resumption(server: Server, pki: DemoPKI, checks: Checks) -> None:
+    """A client that comes again goes on with its session: nobody sends certificates, and it is still known."""
+    step(6, "The same client, coming again")
+    for version in ("1.3", "1.2"):
+        client = server.client(as_credential(pki.clients["kendrick"]), versions=[version])
+        first, again = server.visit(client), server.visit(client)
+        connections = (first.client, again.client)
+        if connections[0] is None or connections[1] is None or again.server.info is None or again.server.peer is None:
+            checks.expect(
+                False, f"TLS {version}: the client connects twice ({first.client_error}, {again.client_error})"
+            )
+            continue
+        say_briefly("first", agreement(connections[0].info))
+        say_briefly("again", agreement(connections[1].info))
+        asked = connections[1].requested is not None
+        say_briefly(
+            "server",
+            Text.assemble(
+                "still knows ", (again.server.peer.subject, "green"), "" if asked else ", and asked for no certificate"
+            ),
         )
         checks.expect(
-            isinstance(visit.client_error, AlertReceived) and visit.client_error.description is alert,
-            f"{title}: the client learns of {alert.name.lower()}",
+            not connections[0].info.resumed and connections[1].info.resumed and again.server.info.resumed,
+            f"TLS {version}: the second connection is resumed, and both sides say so",
         )
-        checks.expect(visit.server_peer is None and not visit.reply, f"{title}: nothing is said to that client")
+        checks.expect(not asked, f"TLS {version}: no certificate is asked for again")
+        checks.expect(
+            first.server.peer is not None and again.server.peer.verified == first.server.peer.verified,
+            f"TLS {version}: the server knows the client as before",
+        )
 
 
 def show_openssl(server: Server, pki: DemoPKI, checks: Checks) -> None:
     """What OpenSSL's own client sees of the server."""
-    step(5, "The same server, seen by openssl s_client")
+    step(7, "The same server, seen by openssl s_client")
     openssl = shutil.which("openssl")
     if openssl is None:
         console.print(indented(Text("openssl is not installed here, so this step is left out.", style="yellow")))
@@ -338,7 +238,7 @@ def show_openssl(server: Server, pki: DemoPKI, checks: Checks) -> None:
                 [openssl, *arguments],
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
-                timeout=_SECONDS,
+                timeout=SECONDS,
                 check=False,
             )
     except (subprocess.TimeoutExpired, TimeoutError):
@@ -351,9 +251,9 @@ def show_openssl(server: Server, pki: DemoPKI, checks: Checks) -> None:
         if line.strip().startswith(("Verification", "New, ")):
             console.print(indented(Text(shown_lines(line.strip()), style="dim")))
     if outcome.peer is not None:
-        _say_briefly("server", Text.assemble("verified ", (outcome.peer.subject, "green")))
+        say_briefly("server", Text.assemble("verified ", (outcome.peer.subject, "green")))
     elif outcome.error is not None:
-        _say_briefly("server", _refusal(outcome.error))
+        say_briefly("server", refusal(outcome.error))
     names = [line for line in _acceptable(lines)[1:] if "Authority" in line]
     checks.expect(len(names) == 2, "openssl lists the names of the two roots")
     checks.expect(
@@ -373,28 +273,3 @@ def _acceptable(lines: list[str]) -> list[str]:
             break
         names.append(line)
     return [lines[start], *names]
-
-
-def _credential(issued: Issued, *, fallback: bool = False) -> trustls.Credential:
-    return trustls.Credential.from_pem(chain=issued.pem_chain, key=issued.pem_key, fallback=fallback)
-
-
-def _refusal(error: TLSError | None) -> Text:
-    if error is None:
-        return Text("noticed nothing", style="yellow")
-    return Text(shown_lines(str(error)), style="red")
-
-
-def _say(who: Text | str, what: RenderableType) -> None:
-    """Who says or sees something, and below it what."""
-    console.print(indented(who if isinstance(who, Text) else Text(who, style="dim")))
-    console.print(indented(indented(what)))
-
-
-def _say_briefly(who: str, what: RenderableType) -> None:
-    """The same on one line, where it fits."""
-    row = Table.grid(padding=(0, 2))
-    row.add_column(min_width=9, style="dim", no_wrap=True)
-    row.add_column()
-    row.add_row(who, what)
-    console.print(indented(row))

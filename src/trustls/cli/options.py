@@ -1,4 +1,4 @@
-"""What `serve` and `connect` share: the files that options name, the trace on standard error, the key log."""
+"""What `serve` and `connect` share: versions, the files that options name, the trace on standard error, the key log."""
 
 from __future__ import annotations
 
@@ -21,6 +21,17 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 pem_file = _FILE
 """The type of an option that names a file to read."""
+
+
+def version_option(command: Command) -> Command:
+    """--tls, which a configuration takes as `versions=versions or None`."""
+    return click.option(
+        "--tls",
+        "versions",
+        type=click.Choice(["1.2", "1.3"]),
+        multiple=True,
+        help="Speak this version of TLS only. Repeatable.  [default: both]",
+    )(command)
 
 
 def logging_options(command: Command) -> Command:

@@ -109,6 +109,8 @@ def connection_rows(info: trustls.ConnectionInfo) -> list[tuple[str, str]]:
         rows.append(("protocol", shown(info.alpn)))
     if info.resumed:
         rows.append(("resumed", "yes"))
+    if info.psk_identity is not None:
+        rows.append(("pre-shared key", _identity(info.psk_identity)))
     return rows
 
 
@@ -119,7 +121,13 @@ def agreement(info: trustls.ConnectionInfo) -> Text:
         facts.append(f"ALPN {shown(info.alpn)}")
     if info.resumed:
         facts.append("resumed")
+    if info.psk_identity is not None:
+        facts.append(f"pre-shared key {_identity(info.psk_identity)}")
     return Text(" · ").join(Text(fact, style="cyan") for fact in facts)
+
+
+def _identity(identity: bytes) -> str:
+    return shown(identity.decode("utf-8", "backslashreplace"))
 
 
 def certificate_names(certificate: trustls.Certificate) -> list[str]:

@@ -49,6 +49,8 @@ _FAREWELL = 2.0
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8443, show_default=True, help="0 takes a free one.")
 @click.option("--alpn", multiple=True, metavar="PROTOCOL", help="Application protocols, best first. Repeatable.")
+@options.version_option
+@click.option("--no-resumption", is_flag=True, help="Make a full handshake with every client, every time.")
 @click.option("--www", is_flag=True, help="Answer HTTP with a page about the connection, instead of an echo.")
 @click.option("--max-connections", type=click.IntRange(1, 10_000), default=100, show_default=True, help="At one time.")
 @click.option("--handshake-timeout", type=click.FloatRange(0.01), default=10.0, show_default=True, help="Seconds.")
@@ -64,6 +66,8 @@ def serve(
     host: str,
     port: int,
     alpn: tuple[str, ...],
+    versions: tuple[str, ...],
+    no_resumption: bool,
     www: bool,
     max_connections: int,
     handshake_timeout: float,
@@ -87,6 +91,8 @@ def serve(
         credentials=[held.credential for held in options.credentials(certs, keys)],
         client_auth=_client_auth(client_cas, optional_client_auth, hints, no_hints),
         alpn=alpn or (("http/1.1",) if www else ()),
+        versions=versions or None,
+        resumption=None if no_resumption else trustls.Tickets(),
         key_log=options.key_log(keylog),
     )
     with trustls.Listener((host, port), config, handshake_timeout=handshake_timeout) as listener, _ended_by_sigterm():

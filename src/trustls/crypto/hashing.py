@@ -1,14 +1,16 @@
-"""HKDF and HMAC over the two hash functions of TLS 1.3 (RFC 5869, RFC 9846 7.1).
+"""HKDF, the PRF of TLS 1.2, and HMAC, over the two hash functions of TLS (RFC 5869, RFC 9846 7.1, RFC 5246 5).
 
-Built on `hmac.digest`, which is one call into OpenSSL; a derivation of one hash length is exactly one of those.
+HMAC is made of two running hashes that have taken in the padded key (RFC 2104 4): a secret from which several things
+are derived pays for that once, and each derivation costs a third of a call to `hmac.digest`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol, cast
 
 
 class RunningHash(Protocol):
@@ -19,47 +21,100 @@ class RunningHash(Protocol):
     def copy(self) -> RunningHash: ...
 
 
-@dataclass(frozen=True, slots=True)
+class Mac:
+    """HMAC under one key."""
+
+    __slots__ = ("_inner", "_outer")
+
+    def __init__(self, algorithm: HashAlgorithm, key: bytes) -> None:
+        size = algorithm.block_length
+        if len(key) > size:
+            key = algorithm.hash(key)
+        # As numbers, because a table of bytes would be looked up at places that the key gives away.
+        padded = int.from_bytes(key, "big") << 8 * (size - len(key))
+        self._inner = algorithm.start((padded ^ algorithm.inner_pad).to_bytes(size, "big"))
+        self._outer = algorithm.start((padded ^ algorithm.outer_pad).to_bytes(size, "big"))
+
+    def digest(self, message: bytes) -> bytes:
+        """The MAC of `message`."""
+        inner = self._inner.copy()
+        inner.update(message)
+        outer = self._outer.copy()
+        outer.update(inner.digest())
+        return outer.digest()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class HashAlgorithm:
-    """A hash function by its `hashlib` name, with its output length in bytes."""
+    """A hash function by its `hashlib` name, with the lengths of its output and its block in bytes."""
 
     name: str
     length: int
-    empty: bytes
+    block_length: int
+    start: Callable[..., RunningHash] = field(repr=False)
+    empty: bytes = field(repr=False)
+    inner_pad: int = field(repr=False)
+    outer_pad: int = field(repr=False)
 
-    def start(self, data: bytes = b"") -> RunningHash:
-        """A running hash over `data`."""
-        return hashlib.new(self.name, data)
+    @classmethod
+    def of(cls, constructor: Callable[..., Any]) -> HashAlgorithm:
+        """The algorithm of a `hashlib` constructor."""
+        sample = constructor()
+        size = sample.block_size
+        pads = (int.from_bytes(bytes([byte]) * size, "big") for byte in (0x36, 0x5C))
+        return cls(
+            sample.name,
+            sample.digest_size,
+            size,
+            cast("Callable[..., RunningHash]", constructor),
+            sample.digest(),
+            *pads,
+        )
 
     def hash(self, data: bytes) -> bytes:
         """The hash of `data`."""
-        return hashlib.new(self.name, data).digest()
+        return self.start(data).digest()
+
+    def mac(self, key: bytes) -> Mac:
+        """HMAC under `key`."""
+        return Mac(self, key)
 
     def hmac(self, key: bytes, message: bytes) -> bytes:
-        """HMAC of `message`."""
-        return hmac.digest(key, message, self.name)
+        """HMAC of one message."""
+        return Mac(self, key).digest(message)
 
     def extract(self, salt: bytes, secret: bytes) -> bytes:
         """HKDF-Extract."""
-        return hmac.digest(salt, secret, self.name)
+        return Mac(self, salt).digest(secret)
 
-    def expand(self, secret: bytes, info: bytes, length: int) -> bytes:
+    def expand(self, secret: Mac, info: bytes, length: int) -> bytes:
         """HKDF-Expand to `length` bytes."""
         if length <= self.length:
-            return hmac.digest(secret, info + b"\x01", self.name)[:length]
+            return secret.digest(info + b"\x01")[:length]
         if length > 255 * self.length:
             raise ValueError(f"HKDF over {self.name} gives at most {255 * self.length} bytes")
         output = block = b""
         counter = 1
         while len(output) < length:
-            block = hmac.digest(secret, block + info + counter.to_bytes(1, "big"), self.name)
+            block = secret.digest(block + info + counter.to_bytes(1, "big"))
             output += block
             counter += 1
         return output[:length]
 
-    def expand_label(self, secret: bytes, label: bytes, context: bytes, length: int) -> bytes:
+    def expand_label(self, secret: Mac, label: bytes, context: bytes, length: int) -> bytes:
         """HKDF-Expand-Label. `label` is given without its "tls13 " prefix."""
         return self.expand(secret, hkdf_label(label, context, length), length)
+
+    def prf(self, secret: bytes, label: bytes, seed: bytes, length: int) -> bytes:
+        """The pseudorandom function of TLS 1.2: P_hash over `label` and `seed` (RFC 5246 5)."""
+        mac = Mac(self, secret)
+        seed = label + seed
+        block = seed
+        output = b""
+        while len(output) < length:
+            block = mac.digest(block)
+            output += mac.digest(block + seed)
+        return output[:length]
 
 
 def hkdf_label(label: bytes, context: bytes, length: int) -> bytes:
@@ -67,8 +122,8 @@ def hkdf_label(label: bytes, context: bytes, length: int) -> bytes:
     return b"%b%c%b%c%b" % (length.to_bytes(2, "big"), 6 + len(label), b"tls13 " + label, len(context), context)
 
 
-SHA256 = HashAlgorithm("sha256", 32, hashlib.sha256(b"").digest())
-SHA384 = HashAlgorithm("sha384", 48, hashlib.sha384(b"").digest())
+SHA256 = HashAlgorithm.of(hashlib.sha256)
+SHA384 = HashAlgorithm.of(hashlib.sha384)
 
 equal = hmac.compare_digest
 """Whether two byte strings are the same, in time that does not tell where they differ."""

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from trustls.crypto.aead import TLS13_SUITES, SuiteAlgorithms
+from trustls.crypto.aead import TLS12_SUITES, TLS13_SUITES, SuiteAlgorithms, SuiteAlgorithms12
 from trustls.crypto.key_exchange import GROUPS, KeyExchangeGroup
-from trustls.crypto.signatures import CERTIFICATE_ONLY_SCHEMES, TLS13_SCHEMES
+from trustls.crypto.signatures import PKCS1_SCHEMES, TLS13_SCHEMES
 from trustls.errors import ConfigError
 from trustls.wire.enums import CipherSuite, NamedGroup, OpenEnum, SignatureScheme
 
@@ -28,14 +28,25 @@ class CryptoProvider:
     """
 
     suites: tuple[SuiteAlgorithms, ...] = TLS13_SUITES
+    suites12: tuple[SuiteAlgorithms12, ...] = TLS12_SUITES
     groups: tuple[KeyExchangeGroup, ...] = GROUPS
     signature_schemes: tuple[SignatureScheme, ...] = TLS13_SCHEMES
     random: Callable[[int], bytes] = os.urandom
 
     @property
     def offered_schemes(self) -> tuple[SignatureScheme, ...]:
-        """What signature_algorithms says: for the handshake, and behind those what certificates may be signed with."""
-        return self.signature_schemes + CERTIFICATE_ONLY_SCHEMES
+        """What signature_algorithms says: behind the schemes of TLS 1.3 those of TLS 1.2 and of RSA certificates."""
+        return self.signature_schemes + PKCS1_SCHEMES
+
+    @property
+    def offered_schemes12(self) -> tuple[SignatureScheme, ...]:
+        """What a CertificateRequest of TLS 1.2 says."""
+        return tuple([scheme for scheme in self.offered_schemes if "MLDSA" not in scheme.name])
+
+    @property
+    def ecdhe_groups(self) -> tuple[KeyExchangeGroup, ...]:
+        """The groups that TLS 1.2 can use: a hybrid's share has no place there (RFC 8422)."""
+        return tuple([group for group in self.groups if group.group in _ECDHE])
 
     def restricted(
         self,
@@ -49,12 +60,14 @@ class CryptoProvider:
         Raises:
             ConfigError: a name is not known, or not what this provider has; or nothing would be left.
         """
-        by_suite = {item.suite: item for item in self.suites}
+        by_suite = self._suites_by_name()
+        wanted = tuple(by_suite.values()) if suites is None else _named(CipherSuite, suites, by_suite)
         by_group = {item.group: item for item in self.groups}
         by_scheme = {scheme: scheme for scheme in self.signature_schemes}
         return replace(
             self,
-            suites=self.suites if suites is None else _named(CipherSuite, suites, by_suite),
+            suites=tuple([suite for suite in wanted if isinstance(suite, SuiteAlgorithms)]),
+            suites12=tuple([suite for suite in wanted if isinstance(suite, SuiteAlgorithms12)]),
             groups=self.groups if groups is None else _named(NamedGroup, groups, by_group),
             signature_schemes=(
                 self.signature_schemes
@@ -63,8 +76,15 @@ class CryptoProvider:
             ),
         )
 
+    def _suites_by_name(self) -> dict[CipherSuite, SuiteAlgorithms | SuiteAlgorithms12]:
+        by_name: dict[CipherSuite, SuiteAlgorithms | SuiteAlgorithms12] = {}
+        by_name.update({item.suite: item for item in self.suites})
+        by_name.update({item.suite: item for item in self.suites12})
+        return by_name
+
 
 T = TypeVar("T")
+_ECDHE = frozenset((NamedGroup.X25519, NamedGroup.SECP256R1, NamedGroup.SECP384R1, NamedGroup.SECP521R1))
 
 
 def _named(kind: type[E], names: tuple[str, ...], have: dict[E, T]) -> tuple[T, ...]:

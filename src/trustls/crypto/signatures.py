@@ -31,6 +31,12 @@ _RSA_PSS: dict[SignatureScheme, tuple[padding.PSS, hashes.HashAlgorithm]] = {
         (_S.RSA_PSS_RSAE_SHA512, hashes.SHA512()),
     )
 }
+_RSA_PKCS1: dict[SignatureScheme, hashes.HashAlgorithm] = {
+    _S.RSA_PKCS1_SHA256: hashes.SHA256(),
+    _S.RSA_PKCS1_SHA384: hashes.SHA384(),
+    _S.RSA_PKCS1_SHA512: hashes.SHA512(),
+}
+_CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 _MLDSA_PUBLIC = {
     _S.MLDSA44: mldsa.MLDSA44PublicKey,
     _S.MLDSA65: mldsa.MLDSA65PublicKey,
@@ -57,12 +63,8 @@ TLS13_SCHEMES: tuple[SignatureScheme, ...] = (
     _S.MLDSA44,
 )
 
-CERTIFICATE_ONLY_SCHEMES: tuple[SignatureScheme, ...] = (
-    _S.RSA_PKCS1_SHA256,
-    _S.RSA_PKCS1_SHA384,
-    _S.RSA_PKCS1_SHA512,
-)
-"""Offered behind the others, for RSA certificates are mostly signed so (RFC 9846 4.3.3); TLS 1.3 handshakes are not."""
+PKCS1_SCHEMES: tuple[SignatureScheme, ...] = tuple(_RSA_PKCS1)
+"""For TLS 1.2, and for certificates in both versions: TLS 1.3 handshakes are not signed so (RFC 9846 4.3.3)."""
 
 MIN_RSA_BITS = 2048
 MAX_RSA_BITS = 8192
@@ -77,14 +79,19 @@ class WrongKey(ValueError):
 
 
 def schemes_of_private_key(key: PrivateKey) -> tuple[SignatureScheme, ...]:
-    """The schemes of TLS 1.3 that `key` can sign with, preferred first; none for a kind of key that has no scheme."""
+    """The schemes that `key` can sign with, preferred first; none for a kind of key that has no scheme in TLS 1.3."""
     if isinstance(key, ec.EllipticCurvePrivateKey):
         return tuple(scheme for scheme, (curve, _) in _ECDSA.items() if isinstance(key.curve, curve))
     if isinstance(key, ed25519.Ed25519PrivateKey):
         return (_S.ED25519,)
     if isinstance(key, rsa.RSAPrivateKey):
-        return tuple(_RSA_PSS) if MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS else ()
+        return (*_RSA_PSS, *_RSA_PKCS1) if MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS else ()
     return tuple(scheme for scheme, kind in _MLDSA_PRIVATE.items() if isinstance(key, kind))
+
+
+def is_rsa_key(key: PublicKey) -> bool:
+    """Whether `key` is an RSA key."""
+    return isinstance(key, rsa.RSAPublicKey)
 
 
 def sign(key: PrivateKey, scheme: SignatureScheme, message: bytes) -> bytes:
@@ -97,6 +104,9 @@ def sign(key: PrivateKey, scheme: SignatureScheme, message: bytes) -> bytes:
         if isinstance(key, rsa.RSAPrivateKey):
             pss, algorithm_hash = _RSA_PSS[scheme]
             return key.sign(message, pss, algorithm_hash)
+    elif scheme in _RSA_PKCS1:
+        if isinstance(key, rsa.RSAPrivateKey):
+            return key.sign(message, padding.PKCS1v15(), _RSA_PKCS1[scheme])
     elif scheme is _S.ED25519:
         if isinstance(key, ed25519.Ed25519PrivateKey):
             return key.sign(message)
@@ -105,18 +115,28 @@ def sign(key: PrivateKey, scheme: SignatureScheme, message: bytes) -> bytes:
     raise WrongKey(f"{type(key).__name__} cannot sign with {scheme}")
 
 
-def verify(key: PublicKey, scheme: SignatureScheme, signature: bytes, message: bytes) -> None:
-    """Check a handshake signature: WrongKey when the scheme is not the key's, BadSignature when it does not verify."""
+def verify(
+    key: PublicKey, scheme: SignatureScheme, signature: bytes, message: bytes, *, any_curve: bool = False
+) -> None:
+    """Check a handshake signature: WrongKey when the scheme is not the key's, BadSignature when it does not verify.
+
+    `any_curve` is TLS 1.2's reading of the ECDSA schemes, which names a hash alone (RFC 8422 5.1.1).
+    """
     try:
         if scheme in _ECDSA:
             curve, algorithm = _ECDSA[scheme]
-            if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, curve):
+            curves = _CURVES if any_curve else curve
+            if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, curves):
                 key.verify(signature, message, algorithm)
                 return
         elif scheme in _RSA_PSS:
             if isinstance(key, rsa.RSAPublicKey) and MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS:
                 pss, algorithm_hash = _RSA_PSS[scheme]
                 key.verify(signature, message, pss, algorithm_hash)
+                return
+        elif scheme in _RSA_PKCS1:
+            if isinstance(key, rsa.RSAPublicKey) and MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS:
+                key.verify(signature, message, padding.PKCS1v15(), _RSA_PKCS1[scheme])
                 return
         elif scheme is _S.ED25519:
             if isinstance(key, ed25519.Ed25519PublicKey):

@@ -6,41 +6,41 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from trustls.crypto.aead import SuiteAlgorithms
-from trustls.crypto.key_exchange import BadKeyShare, HybridShare, PrivateShare
+from trustls.crypto.key_exchange import BadKeyShare, PrivateShare
 from trustls.errors import (
-    ConfigError,
-    Incompatibility,
     Misbehaviour,
-    PeerIncompatible,
     PeerMisbehaved,
 )
 from trustls.handshake.authentication import (
     CLIENT_CONTEXT,
     SERVER_CONTEXT,
     check_certificate_verify,
+    chosen_credential,
     presented_chain,
     send_certificate,
     vouched_for,
 )
+from trustls.handshake.client_sessions import OfferedPsk, TicketReceiver, bind
 from trustls.handshake.established import ConnectionInfo, Established
 from trustls.handshake.flow import Flow
 from trustls.handshake.key_log import log_handshake_secrets, log_traffic_secrets
 from trustls.handshake.parameters import ClientParameters
+from trustls.handshake.solicited import check_solicited
 from trustls.identity.credential import Credential
 from trustls.identity.request import CredentialRequest
 from trustls.protocol.key_schedule import HandshakeSecrets
+from trustls.protocol.record import Opener, Sealer
 from trustls.trust.names import ServerName
 from trustls.trust.verifiers import Peer
 from trustls.wire.enums import ExtensionType, NamedGroup, ProtocolVersion
-from trustls.wire.extensions import Extended, KeyShareEntry
+from trustls.wire.extensions import KeyShareEntry
 from trustls.wire.messages import (
-    DOWNGRADE_TO_TLS11,
-    DOWNGRADE_TO_TLS12,
     CertificateMessage,
     CertificateRequest,
     CertificateVerify,
     ClientHello,
     EncryptedExtensions,
+    EndOfEarlyData,
     Finished,
     HelloRetryRequest,
     ServerHello,
@@ -48,9 +48,23 @@ from trustls.wire.messages import (
 
 Shares = dict[NamedGroup, PrivateShare]
 
-_SERVER_HELLO_EXTENSIONS = frozenset((ExtensionType.SUPPORTED_VERSIONS, ExtensionType.KEY_SHARE))
+_SERVER_HELLO_EXTENSIONS = frozenset(
+    (ExtensionType.SUPPORTED_VERSIONS, ExtensionType.KEY_SHARE, ExtensionType.PRE_SHARED_KEY)
+)
+_STAPLED = frozenset((ExtensionType.STATUS_REQUEST,))
+_RETRY_EXTENSIONS = frozenset((ExtensionType.SUPPORTED_VERSIONS, ExtensionType.KEY_SHARE, ExtensionType.COOKIE))
 # RFC 9846 4.2.4: a retry may carry a cookie that nobody asked for.
-_RETRY_EXTENSIONS = _SERVER_HELLO_EXTENSIONS | {ExtensionType.COOKIE}
+_UNASKED = frozenset((ExtensionType.COOKIE,))
+
+
+@dataclass(slots=True)
+class Opening:
+    """What the client began with."""
+
+    server_name: ServerName
+    hello: ClientHello
+    shares: Shares
+    offered_psks: tuple[OfferedPsk, ...]
 
 
 @dataclass(slots=True)
@@ -61,38 +75,53 @@ class _Greeting:
     suite: SuiteAlgorithms
     group: NamedGroup
     shared_secret: bytes
+    psk: OfferedPsk | None
     retried: bool
 
 
-async def client_handshake(
+async def client_handshake13(
     flow: Flow,
     client: ClientParameters,
-    server_name: ServerName,
+    opening: Opening,
+    answer: ServerHello | HelloRetryRequest,
     on_requested: Callable[[CredentialRequest], None],
 ) -> Established:
-    """The whole handshake. `on_requested` is told what a CertificateRequest says, as soon as it comes."""
-    greeting = await _exchange_hellos(flow, client, server_name)
-    hello, suite = greeting.hello, greeting.suite
+    """The rest of a handshake in which the server answered in TLS 1.3."""
+    greeting = await _agree(flow, client, opening, answer)
+    hello, suite, psk = greeting.hello, greeting.suite, greeting.psk
 
-    secrets = HandshakeSecrets.derive(suite, greeting.shared_secret, flow.transcript.digest())
+    early = None if psk is None else psk.early
+    secrets = HandshakeSecrets.derive(suite, greeting.shared_secret, flow.transcript.digest(), early)
     log_handshake_secrets(client.key_log, hello.random, secrets)
-    flow.read_under(secrets.server)
-    if not greeting.retried:
-        flow.send_change_cipher_spec()
-    flow.write_under(secrets.client)
+    flow.read_under(Opener(secrets.server))
+    if not hello.early_data:
+        if not greeting.retried:
+            flow.send_change_cipher_spec()
+        flow.write_under(Sealer(secrets.client))
 
     extensions = await flow.receive(EncryptedExtensions)
-    _check_solicited(extensions, hello)
+    check_solicited(extensions, hello)
     if extensions.alpn is not None and extensions.alpn not in client.alpn:
         raise PeerMisbehaved(Misbehaviour.ALPN_NOT_OFFERED, repr(extensions.alpn))
 
-    message = await flow.receive(CertificateRequest, CertificateMessage)
+    early_data_taken = bool(extensions.early_data)
+    if early_data_taken:
+        _check_early_data(greeting, extensions)
+    elif hello.early_data:
+        flow.settle_early_data(accepted=False)
+        flow.write_under(Sealer(secrets.client))
+
     request = None
-    if isinstance(message, CertificateRequest):
-        request = _credential_request(message)
-        on_requested(request)
-        message = await flow.receive(CertificateMessage)
-    peer = await _authenticate_server(flow, client, server_name, message)
+    peer: Peer | None
+    if psk is None:
+        message = await flow.receive(CertificateRequest, CertificateMessage)
+        if isinstance(message, CertificateRequest):
+            request = _credential_request(message)
+            on_requested(request)
+            message = await flow.receive(CertificateMessage)
+        peer = await _authenticate_server(flow, client, opening.server_name, message)
+    else:
+        peer = None if psk.session is None else psk.session.peer
 
     transcript_hash = flow.transcript.digest()
     finished = await flow.receive(Finished)
@@ -101,12 +130,31 @@ async def client_handshake(
 
     traffic = secrets.traffic_secrets(flow.transcript.digest())
     log_traffic_secrets(client.key_log, hello.random, traffic)
-    flow.read_under(traffic.server)
+    flow.read_under(Opener(traffic.server))
 
-    credential = None if request is None else await _send_client_certificate(flow, client, request)
+    if early_data_taken:
+        flow.send(EndOfEarlyData())
+        flow.settle_early_data(accepted=True)
+        flow.write_under(Sealer(secrets.client))
+    if psk is not None and psk.session is not None:
+        credential = psk.session.credential
+    else:
+        credential = None if request is None else await _send_client_certificate(flow, client, request)
     flow.send(Finished(verify_data=secrets.client.verify_data(flow.transcript.digest())))
-    flow.write_under(traffic.client)
+    flow.write_under(Sealer(traffic.client))
 
+    tickets = None
+    if client.sessions is not None and peer is not None:
+        tickets = TicketReceiver(
+            client,
+            client.sessions,
+            opening.server_name,
+            secret=traffic.resumption_secret(flow.transcript.digest()),
+            group=greeting.group,
+            alpn=extensions.alpn,
+            peer=peer,
+            credential=credential,
+        )
     return Established(
         info=ConnectionInfo(
             version=ProtocolVersion.TLS1_3,
@@ -115,31 +163,43 @@ async def client_handshake(
             alpn=None if extensions.alpn is None else extensions.alpn.decode("latin-1"),
             server_name=hello.server_name,
             credential=credential,
+            resumed=psk is not None and psk.session is not None,
             retried=greeting.retried,
+            psk_identity=psk.identity.identity if psk is not None and psk.session is None else None,
         ),
         peer=peer,
         exporter=traffic.exporter,
+        tickets=tickets,
     )
 
 
 # -- The hellos -------------------------------------------------------------------------------------------------------
 
 
-async def _exchange_hellos(flow: Flow, client: ClientParameters, server_name: ServerName) -> _Greeting:
-    """ClientHello and ServerHello, with a HelloRetryRequest between where the server wants one."""
-    shares = _first_shares(client)
-    hello = _client_hello(client, server_name, shares)
-    flow.send(hello)
-    answer = await flow.receive(ServerHello, HelloRetryRequest)
+async def _agree(
+    flow: Flow,
+    client: ClientParameters,
+    opening: Opening,
+    answer: ServerHello | HelloRetryRequest,
+) -> _Greeting:
+    """What the ServerHello settles, with a second ClientHello before it where the server wants one."""
+    hello, shares, offered = opening.hello, opening.shares, opening.offered_psks
     retry = None
     if isinstance(answer, HelloRetryRequest):
         retry = answer
         suite = _chosen_suite(client, hello, retry)
         flow.transcript.start_after_retry(suite.hash)
+        if hello.early_data:
+            flow.write_under(None)
+            flow.settle_early_data(accepted=False)
+        else:
+            flow.send_change_cipher_spec()
         hello, shares = _second_hello(client, hello, shares, retry)
-        flow.send_change_cipher_spec()
+        offered = tuple([psk for psk in offered if psk.algorithm == suite.hash])
+        bind(flow, hello, offered)
         flow.send(hello)
-        answer = await flow.receive(ServerHello)  # RFC 9846 4.2.4: a second retry is an unexpected_message.
+        after_retry = await flow.receive(ServerHello)  # RFC 9846 4.2.4: a second retry is an unexpected_message.
+        answer = after_retry
 
     suite = _chosen_suite(client, hello, answer)
     if retry is not None and retry.cipher_suite != answer.cipher_suite:
@@ -154,37 +214,32 @@ async def _exchange_hellos(flow: Flow, client: ClientParameters, server_name: Se
         shared_secret = private.complete(share.key_exchange)
     except BadKeyShare as error:
         raise PeerMisbehaved(Misbehaviour.BAD_KEY_SHARE, str(error)) from None
+    psk = _chosen_psk(offered, suite, answer)
     flow.transcript.start(suite.hash)
-    return _Greeting(hello, suite, share.group, shared_secret, retried=retry is not None)
+    return _Greeting(hello, suite, share.group, shared_secret, psk, retried=retry is not None)
 
 
-def _first_shares(client: ClientParameters) -> Shares:
-    """A share of the preferred group; of X25519 too where it comes for free with the hybrid."""
-    groups = client.provider.groups
-    share = groups[0].start()
-    shares: Shares = {groups[0].group: share}
-    if isinstance(share, HybridShare) and any(group.group is NamedGroup.X25519 for group in groups):
-        shares[NamedGroup.X25519] = share.x25519
-    return shares
+def _chosen_psk(offered: tuple[OfferedPsk, ...], suite: SuiteAlgorithms, answer: ServerHello) -> OfferedPsk | None:
+    """The offered key that the server took; None when it took none."""
+    index = answer.pre_shared_key
+    if index is None:
+        return None
+    if index >= len(offered) or offered[index].algorithm != suite.hash:
+        raise PeerMisbehaved(Misbehaviour.SELECTED_UNOFFERED_PSK, f"number {index} of {len(offered)}")
+    return offered[index]
 
 
-def _entries(shares: Shares) -> tuple[KeyShareEntry, ...]:
+def _check_early_data(greeting: _Greeting, extensions: EncryptedExtensions) -> None:
+    """RFC 9846 4.3.10: early data goes with the first key, its suite and its application protocol, or not at all."""
+    psk = greeting.psk
+    session = None if psk is None else psk.session
+    if session is None or greeting.suite.suite != session.suite or extensions.alpn != session.alpn:
+        raise PeerMisbehaved(Misbehaviour.EARLY_DATA_NOT_POSSIBLE)
+
+
+def share_entries(shares: Shares) -> tuple[KeyShareEntry, ...]:
+    """The extension's form of `shares`."""
     return tuple([KeyShareEntry(group, share.public) for group, share in shares.items()])
-
-
-def _client_hello(client: ClientParameters, server_name: ServerName, shares: Shares) -> ClientHello:
-    provider = client.provider
-    return ClientHello(
-        random=provider.random(32),
-        session_id=provider.random(32),  # RFC 9846 E.4: not empty, so that middleboxes see a TLS 1.2 resumption.
-        cipher_suites=tuple([item.suite for item in provider.suites]),
-        server_name=server_name.dns if client.send_server_name else None,
-        supported_versions=(ProtocolVersion.TLS1_3,),
-        supported_groups=tuple([item.group for item in provider.groups]),
-        signature_algorithms=provider.offered_schemes,
-        alpn=client.alpn or None,
-        key_share=_entries(shares),
-    )
 
 
 def _second_hello(
@@ -200,7 +255,7 @@ def _second_hello(
         if group is None:
             raise PeerMisbehaved(Misbehaviour.GROUP_NOT_OFFERED, f"the server asks for {retry.key_share}")
         shares = {group.group: group.start()}
-    return replace(hello, key_share=_entries(shares), cookie=retry.cookie), shares
+    return replace(hello, key_share=share_entries(shares), cookie=retry.cookie, early_data=None), shares
 
 
 def _chosen_suite(
@@ -208,13 +263,13 @@ def _chosen_suite(
 ) -> SuiteAlgorithms:
     """The suite of a ServerHello or HelloRetryRequest that keeps to TLS 1.3 and to what was offered."""
     if answer.supported_versions is None:
-        _refuse_older_version(answer)
+        raise PeerMisbehaved(Misbehaviour.MISSING_EXTENSION, f"{type(answer).__name__} without supported_versions")
     if answer.supported_versions != ProtocolVersion.TLS1_3:
         raise PeerMisbehaved(Misbehaviour.VERSION_NOT_OFFERED, str(answer.supported_versions))
     if answer.legacy_version != ProtocolVersion.TLS1_2:
         raise PeerMisbehaved(Misbehaviour.BAD_LEGACY_VERSION, str(answer.legacy_version))
     allowed = _RETRY_EXTENSIONS if isinstance(answer, HelloRetryRequest) else _SERVER_HELLO_EXTENSIONS
-    _check_solicited(answer, hello, always=allowed)
+    check_solicited(answer, hello, always=_UNASKED)
     for kind in answer.extension_types():
         if kind not in allowed:
             raise PeerMisbehaved(
@@ -228,25 +283,6 @@ def _chosen_suite(
     if suite is None:
         raise PeerMisbehaved(Misbehaviour.SUITE_NOT_OFFERED, str(answer.cipher_suite))
     return suite
-
-
-def _refuse_older_version(answer: ServerHello | HelloRetryRequest) -> None:
-    # RFC 9846 4.2.3: a server that speaks TLS 1.3 says so in its random when it settles for less.
-    if answer.random[-8:] in (DOWNGRADE_TO_TLS12, DOWNGRADE_TO_TLS11):
-        raise PeerMisbehaved(Misbehaviour.DOWNGRADE_DETECTED)
-    raise PeerIncompatible(
-        Incompatibility.NO_COMMON_VERSION, f"the server chose {answer.legacy_version}, this client speaks TLSv1.3"
-    )
-
-
-def _check_solicited(message: Extended, hello: ClientHello, always: frozenset[ExtensionType] = frozenset()) -> None:
-    """RFC 9846 4.3: a server answers extensions of the ClientHello, and sends no others."""
-    offered = set(hello.extension_types())
-    for kind in message.extension_types():
-        if kind not in offered and kind not in always:
-            raise PeerMisbehaved(
-                Misbehaviour.UNSOLICITED_EXTENSION, f"{ExtensionType(kind)} in {type(message).__name__}"
-            )
 
 
 # -- Authentication ---------------------------------------------------------------------------------------------------
@@ -275,7 +311,7 @@ async def _authenticate_server(
         raise PeerMisbehaved(Misbehaviour.BAD_REQUEST_CONTEXT, "the server's Certificate")
     if not message.entries:
         raise PeerMisbehaved(Misbehaviour.NO_SERVER_CERTIFICATE)
-    chain = presented_chain(message)
+    chain = presented_chain(message, _STAPLED if client.request_ocsp else ())
     transcript_hash = flow.transcript.digest()
     proof = await flow.receive(CertificateVerify)
     peer = await flow.outside(
@@ -284,7 +320,7 @@ async def _authenticate_server(
         chain,
         server_name,
         now=client.now(),
-        ocsp_response=b"",
+        ocsp_response=message.entries[0].status_request or b"",
     )
     check_certificate_verify(
         proof,
@@ -300,12 +336,9 @@ async def _send_client_certificate(
     flow: Flow, client: ClientParameters, request: CredentialRequest
 ) -> Credential | None:
     """Certificate and CertificateVerify of the credential that fits; an empty Certificate when none does."""
-    credential = await flow.outside("choose a credential", client.choose_credential, request, client.credentials)
+    credential = await chosen_credential(flow, client, request)
     if credential is None:
         flow.send(CertificateMessage())
-        return None
-    scheme = credential.scheme_for(request.signature_schemes)
-    if scheme is None:
-        raise ConfigError(f"the credential chosen cannot be used: {credential.fits(request)}")
-    await send_certificate(flow, credential, scheme, CLIENT_CONTEXT)
+    else:
+        await send_certificate(flow, credential, request.signature_schemes, CLIENT_CONTEXT)
     return credential

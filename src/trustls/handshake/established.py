@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from trustls.handshake.client_sessions import TicketReceiver
 from trustls.identity.credential import Credential
 from trustls.protocol.key_schedule import ExporterSecret
+from trustls.protocol.key_schedule12 import Exporter12
 from trustls.trust.verifiers import Peer
 from trustls.wire.enums import CipherSuite, NamedGroup, ProtocolVersion
 
@@ -16,7 +18,7 @@ class ConnectionInfo:
 
     `alpn` is None when no application protocol was agreed on. `server_name` is the name that the client asked for, None
     when it sent none. `credential` is this side's own, None when it presented no certificate. `retried` says whether
-    the handshake took a HelloRetryRequest.
+    the handshake took a HelloRetryRequest, `psk_identity` which external pre-shared key took the place of certificates.
     """
 
     version: ProtocolVersion
@@ -27,6 +29,7 @@ class ConnectionInfo:
     credential: Credential | None
     resumed: bool = False
     retried: bool = False
+    psk_identity: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,4 +38,5 @@ class Established:
 
     info: ConnectionInfo
     peer: Peer | None
-    exporter: ExporterSecret = field(repr=False)
+    exporter: ExporterSecret | Exporter12 = field(repr=False)
+    tickets: TicketReceiver | None = None

@@ -12,9 +12,9 @@ from collections.abc import Awaitable, Callable, Generator
 from typing import Any, Generic, TypeVar, overload
 
 from trustls.errors import Misbehaviour, PeerMisbehaved
+from trustls.protocol.early_data import EarlyData
 from trustls.protocol.joiner import HandshakeJoiner
-from trustls.protocol.key_schedule import TrafficSecret
-from trustls.protocol.record import Opener, RecordWriter
+from trustls.protocol.record import RecordOpener, RecordSealer, RecordWriter
 from trustls.protocol.transcript import Transcript
 from trustls.wire.messages import HandshakeMessage, encode_message
 
@@ -61,25 +61,39 @@ class Outside(Generic[T]):
         return (yield self)
 
 
+class ChangeCipherSpec:
+    """Waits for the peer's change_cipher_spec of TLS 1.2, and opens what follows with `opener` (RFC 5246 7.1)."""
+
+    __slots__ = ("opener",)
+
+    def __init__(self, opener: RecordOpener) -> None:
+        self.opener = opener
+
+    def __await__(self) -> Generator[ChangeCipherSpec, None, None]:
+        yield self
+
+
 class Flow:
     """One handshake's view of its connection."""
 
-    __slots__ = ("_joiner", "_on_sent", "_reader_changed", "_skip_early_data", "_writer", "transcript")
+    __slots__ = ("_early_data", "_joiner", "_on_sent", "_on_tls12", "_reader_changed", "_writer", "transcript")
 
     def __init__(
         self,
         writer: RecordWriter,
         joiner: HandshakeJoiner,
         *,
-        reader_changed: Callable[[Opener], None],
-        skip_early_data: Callable[[], None],
+        reader_changed: Callable[[RecordOpener], None],
+        early_data: EarlyData,
+        on_tls12: Callable[[], None],
         on_sent: Callable[[HandshakeMessage, bytes], None] | None,
     ) -> None:
         self.transcript = Transcript()
         self._writer = writer
         self._joiner = joiner
         self._reader_changed = reader_changed
-        self._skip_early_data = skip_early_data
+        self._early_data = early_data
+        self._on_tls12 = on_tls12
         self._on_sent = on_sent
 
     @overload
@@ -100,26 +114,53 @@ class Flow:
         if self._on_sent is not None:
             self._on_sent(message, raw)
 
+    def send_after_handshake(self, message: HandshakeMessage) -> None:
+        """Queue a message that is no part of the transcript: a ticket."""
+        raw = encode_message(message)
+        self._writer.queue_handshake(raw)
+        if self._on_sent is not None:
+            self._on_sent(message, raw)
+
     def send_change_cipher_spec(self) -> None:
-        """The record that makes TLS 1.3 look like TLS 1.2 to middleboxes (RFC 9846 E.4)."""
+        """This side's change of keys in TLS 1.2; what makes TLS 1.3 look like that to middleboxes (RFC 9846 E.4)."""
         self._writer.queue_change_cipher_spec()
 
-    def read_under(self, secret: TrafficSecret) -> None:
-        """Open what comes next under `secret`.
+    def change_cipher_spec(self, opener: RecordOpener) -> ChangeCipherSpec:
+        """The peer's change of keys in TLS 1.2. No handshake message, and no part of one, may stand before it."""
+        return ChangeCipherSpec(opener)
+
+    def speak_tls12(self) -> None:
+        """Settle on TLS 1.2: a change_cipher_spec means something from here on."""
+        self._on_tls12()
+
+    def read_under(self, opener: RecordOpener) -> None:
+        """Open what comes next with `opener`.
 
         RFC 9846 5.1: a handshake message never straddles a change of keys, so the record must have ended here.
         """
         if not self._joiner.is_empty:
             raise PeerMisbehaved(Misbehaviour.KEY_CHANGE_INSIDE_RECORD)
-        self._reader_changed(Opener(secret))
+        self._reader_changed(opener)
 
-    def write_under(self, secret: TrafficSecret) -> None:
-        """Seal what goes out next under `secret`."""
-        self._writer.use(secret)
+    def write_under(self, sealer: RecordSealer | None) -> None:
+        """Seal what goes out next with `sealer`; None for the clear again, after early data (RFC 9846 4.2.4)."""
+        self._writer.use(sealer)
 
-    def skip_early_data(self) -> None:
-        """Pass over the records of early data that was offered and is not taken (RFC 9846 4.3.10)."""
-        self._skip_early_data()
+    def skip_early_data(self, limit: int) -> None:
+        """Pass over `limit` bytes of early data that was offered and is not taken (RFC 9846 4.3.10)."""
+        self._early_data.skip(limit)
+
+    def take_early_data(self, limit: int) -> None:
+        """Take up to `limit` bytes of early data, apart from all other data, until EndOfEarlyData."""
+        self._early_data.take(limit)
+
+    def offer_early_data(self, limit: int) -> None:
+        """Let the client write up to `limit` bytes of early data from now on."""
+        self._early_data.offer(limit)
+
+    def settle_early_data(self, *, accepted: bool) -> None:
+        """No more early data goes out; the client learns whether the server took it."""
+        self._early_data.settle(accepted=accepted)
 
     def outside(
         self, purpose: str, function: Callable[..., T | Awaitable[T]], /, *arguments: Any, **named_arguments: Any

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from trustls.protocol.key_schedule import HandshakeSecrets, TrafficSecrets
+from trustls.protocol.key_schedule import HandshakeSecrets, TrafficSecret, TrafficSecrets
+from trustls.protocol.key_schedule12 import MasterSecret
 
 
 class KeyLog(Protocol):
@@ -12,6 +13,12 @@ class KeyLog(Protocol):
 
     def log(self, label: str, client_random: bytes, secret: bytes) -> None:
         """One secret under its label, CLIENT_HANDSHAKE_TRAFFIC_SECRET for example."""
+
+
+def log_early_secret(key_log: KeyLog | None, client_random: bytes, secret: TrafficSecret) -> None:
+    """The secret of the early data's records."""
+    if key_log is not None:
+        key_log.log("CLIENT_EARLY_TRAFFIC_SECRET", client_random, secret.secret)
 
 
 def log_handshake_secrets(key_log: KeyLog | None, client_random: bytes, secrets: HandshakeSecrets) -> None:
@@ -27,3 +34,9 @@ def log_traffic_secrets(key_log: KeyLog | None, client_random: bytes, secrets: T
         key_log.log("CLIENT_TRAFFIC_SECRET_0", client_random, secrets.client.secret)
         key_log.log("SERVER_TRAFFIC_SECRET_0", client_random, secrets.server.secret)
         key_log.log("EXPORTER_SECRET", client_random, secrets.exporter.secret)
+
+
+def log_master_secret(key_log: KeyLog | None, client_random: bytes, master: MasterSecret) -> None:
+    """The secret of a TLS 1.2 session."""
+    if key_log is not None:
+        key_log.log("CLIENT_RANDOM", client_random, master.secret)

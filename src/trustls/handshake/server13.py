@@ -7,28 +7,30 @@ from dataclasses import dataclass
 from trustls.crypto.aead import SuiteAlgorithms
 from trustls.crypto.key_exchange import BadKeyShare, KeyExchangeGroup
 from trustls.errors import (
-    CertificateProblem,
-    CertificateRejected,
     Incompatibility,
     Misbehaviour,
     PeerIncompatible,
     PeerMisbehaved,
 )
+from trustls.handshake.alpn import chosen_alpn
 from trustls.handshake.authentication import (
     CLIENT_CONTEXT,
     SERVER_CONTEXT,
     check_certificate_verify,
     presented_chain,
+    require_certificate,
     send_certificate,
     vouched_for,
 )
 from trustls.handshake.established import ConnectionInfo, Established
 from trustls.handshake.flow import Flow
-from trustls.handshake.key_log import log_handshake_secrets, log_traffic_secrets
+from trustls.handshake.key_log import log_early_secret, log_handshake_secrets, log_traffic_secrets
 from trustls.handshake.parameters import ServerParameters
+from trustls.handshake.server_sessions import AcceptedPsk, accepted_psk, send_tickets
 from trustls.identity.selection import OfferedHello, for_server_name
-from trustls.protocol.key_schedule import HandshakeSecrets
-from trustls.trust.client_auth import ClientAuthMode
+from trustls.protocol.key_schedule import HandshakeSecrets, TrafficSecret
+from trustls.protocol.record import Opener, Sealer
+from trustls.session.tickets import StoredSessions
 from trustls.trust.verifiers import ClientVerifier, Peer
 from trustls.wire.enums import NamedGroup, ProtocolVersion, SignatureScheme
 from trustls.wire.extensions import KeyShareEntry
@@ -38,6 +40,7 @@ from trustls.wire.messages import (
     CertificateVerify,
     ClientHello,
     EncryptedExtensions,
+    EndOfEarlyData,
     Finished,
     HelloRetryRequest,
     ServerHello,
@@ -62,44 +65,70 @@ class _Greeting:
     suite: SuiteAlgorithms
     group: NamedGroup
     shared_secret: bytes
+    alpn: bytes | None
+    psk: AcceptedPsk | None
+    early_traffic: TrafficSecret | None
     retried: bool
 
 
-async def server_handshake(flow: Flow, server: ServerParameters) -> Established:
-    """The whole handshake."""
-    greeting = await _exchange_hellos(flow, server)
-    hello, suite = greeting.offer.hello, greeting.suite
+async def server_handshake13(flow: Flow, server: ServerParameters, hello: ClientHello) -> Established:
+    """The rest of a handshake whose ClientHello leads to TLS 1.3."""
+    greeting = await _agree(flow, server, hello)
+    hello, suite, psk, alpn = greeting.offer.hello, greeting.suite, greeting.psk, greeting.alpn
+    early_data = _early_data(psk, alpn, retried=greeting.retried)
 
-    secrets = HandshakeSecrets.derive(suite, greeting.shared_secret, flow.transcript.digest())
+    early = None if psk is None else psk.early
+    secrets = HandshakeSecrets.derive(suite, greeting.shared_secret, flow.transcript.digest(), early)
     log_handshake_secrets(server.key_log, hello.random, secrets)
-    flow.write_under(secrets.server)
-    flow.read_under(secrets.client)
-    if hello.early_data:
-        flow.skip_early_data()
+    flow.write_under(Sealer(secrets.server))
+    if greeting.early_traffic is not None and early_data:
+        log_early_secret(server.key_log, hello.random, greeting.early_traffic)
+        flow.read_under(Opener(greeting.early_traffic))
+        flow.take_early_data(early_data)
+    else:
+        flow.read_under(Opener(secrets.client))
+        if hello.early_data:
+            flow.skip_early_data(_skippable(server))
 
-    credential = for_server_name(OfferedHello(hello.server_name, greeting.offer.schemes), server.credentials)
-    scheme = credential.scheme_for(greeting.offer.schemes)
-    if scheme is None:
-        raise PeerIncompatible(Incompatibility.NO_COMMON_SCHEME)
-    alpn = _chosen_alpn(server, hello)
-    flow.send(EncryptedExtensions(server_name=True if hello.server_name is not None else None, alpn=alpn))
-    verifier = server.client_auth.verifier
-    if verifier is not None:
-        flow.send(_certificate_request(server))
-    await send_certificate(flow, credential, scheme, SERVER_CONTEXT)
+    flow.send(
+        EncryptedExtensions(
+            server_name=True if hello.server_name is not None else None,
+            alpn=alpn,
+            early_data=True if early_data else None,
+        )
+    )
+    credential = None
+    verifier = None
+    if psk is None:
+        schemes = greeting.offer.schemes
+        offered = OfferedHello(ProtocolVersion.TLS1_3, hello.server_name, schemes)
+        credential = for_server_name(offered, server.credentials)
+        verifier = server.client_auth.verifier
+        if verifier is not None:
+            flow.send(_certificate_request(server))
+        await send_certificate(flow, credential, schemes, SERVER_CONTEXT, staple=hello.status_request is not None)
     flow.send(Finished(verify_data=secrets.server.verify_data(flow.transcript.digest())))
 
     traffic = secrets.traffic_secrets(flow.transcript.digest())
     log_traffic_secrets(server.key_log, hello.random, traffic)
-    flow.write_under(traffic.server)
+    flow.write_under(Sealer(traffic.server))
 
-    peer = None if verifier is None else await _authenticate_client(flow, server, verifier)
+    if early_data:
+        await flow.receive(EndOfEarlyData)
+        flow.read_under(Opener(secrets.client))
+    if psk is not None:
+        peer = psk.peer
+    else:
+        peer = None if verifier is None else await _authenticate_client(flow, server, verifier)
     transcript_hash = flow.transcript.digest()
     finished = await flow.receive(Finished)
     if not secrets.client.finished_is_valid(finished.verify_data, transcript_hash):
         raise PeerMisbehaved(Misbehaviour.BAD_FINISHED)
-    flow.read_under(traffic.client)
+    flow.read_under(Opener(traffic.client))
 
+    if server.resumption is not None and (psk is None or psk.session is not None):
+        resumption = traffic.resumption_secret(flow.transcript.digest())
+        await send_tickets(flow, server, hello, resumption, group=greeting.group, alpn=alpn, peer=peer)
     return Established(
         info=ConnectionInfo(
             version=ProtocolVersion.TLS1_3,
@@ -108,7 +137,9 @@ async def server_handshake(flow: Flow, server: ServerParameters) -> Established:
             alpn=None if alpn is None else alpn.decode("latin-1"),
             server_name=hello.server_name,
             credential=credential,
+            resumed=psk is not None and psk.session is not None,
             retried=greeting.retried,
+            psk_identity=None if psk is None else psk.external_identity,
         ),
         peer=peer,
         exporter=traffic.exporter,
@@ -118,16 +149,25 @@ async def server_handshake(flow: Flow, server: ServerParameters) -> Established:
 # -- The hellos -------------------------------------------------------------------------------------------------------
 
 
-async def _exchange_hellos(flow: Flow, server: ServerParameters) -> _Greeting:
-    """ClientHello and ServerHello, with a HelloRetryRequest between where the client sent no share of our groups."""
-    offer = _offer(await flow.receive(ClientHello))
-    suite = _chosen_suite(server, offer)
+async def _agree(flow: Flow, server: ServerParameters, hello: ClientHello) -> _Greeting:
+    """ServerHello, with a HelloRetryRequest before it where the client sent no share of our groups."""
+    offer = _offer(hello)
+    suites = _common_suites(server, offer)
     group = _group_with_share(server, offer)
     retried = group is None
     if group is None:
         group = _chosen_group(server, offer)
-        offer = await _retry(flow, server, offer, suite, group)
+        suites = (_suite_for_retry(server, offer, suites),)
+        offer = await _retry(flow, server, offer, suites[0], group)
     hello = offer.hello
+    alpn = chosen_alpn(server, hello)
+    psk = await accepted_psk(flow, server, hello, suites)
+    if psk is None and not offer.schemes:
+        raise PeerMisbehaved(Misbehaviour.MISSING_EXTENSION, "ClientHello without signature_algorithms")
+    suite = suites[0] if psk is None else psk.suite
+    early_traffic = None
+    if psk is not None and psk.max_early_data:
+        early_traffic = psk.early.early_traffic(suite, suite.hash.hash(flow.transcript.content()))
     try:
         public, shared_secret = group.respond(offer.shares[group.group])
     except BadKeyShare as error:
@@ -140,29 +180,19 @@ async def _exchange_hellos(flow: Flow, server: ServerParameters) -> _Greeting:
             cipher_suite=suite.suite,
             supported_versions=ProtocolVersion.TLS1_3,
             key_share=KeyShareEntry(group.group, public),
+            pre_shared_key=None if psk is None else psk.index,
         )
     )
     if hello.session_id and not retried:
         flow.send_change_cipher_spec()
     flow.transcript.start(suite.hash)
-    return _Greeting(offer, suite, group.group, shared_secret, retried)
+    return _Greeting(offer, suite, group.group, shared_secret, alpn, psk, early_traffic, retried)
 
 
 def _offer(hello: ClientHello) -> _Offer:
     """What a ClientHello offers; refused when it lacks what TLS 1.3 requires, or contradicts itself."""
-    if hello.legacy_version <= ProtocolVersion.SSL3:
-        # RFC 9846 E.5: not even as the field that nobody reads.
-        raise PeerIncompatible(Incompatibility.NO_COMMON_VERSION, f"the client's hello says {hello.legacy_version}")
-    versions = hello.supported_versions or (hello.legacy_version,)
-    if ProtocolVersion.TLS1_3 not in versions:
-        raise PeerIncompatible(
-            Incompatibility.NO_COMMON_VERSION,
-            f"the client speaks {', '.join(map(str, versions))}, this server TLSv1.3",
-        )
-    if hello.compression_methods != b"\0":
-        raise PeerMisbehaved(Misbehaviour.BAD_COMPRESSION)
-    # RFC 9846 9.2: without a pre-shared key these three must be there.
-    if hello.signature_algorithms is None:
+    # RFC 9846 9.2: these must be there; signature_algorithms only where no pre-shared key takes its place.
+    if hello.signature_algorithms is None and hello.pre_shared_key is None:
         raise PeerMisbehaved(Misbehaviour.MISSING_EXTENSION, "ClientHello without signature_algorithms")
     if hello.supported_groups is None:
         raise PeerMisbehaved(Misbehaviour.MISSING_EXTENSION, "ClientHello without supported_groups")
@@ -177,18 +207,39 @@ def _offer(hello: ClientHello) -> _Offer:
         if entry.group not in hello.supported_groups:
             raise PeerMisbehaved(Misbehaviour.KEY_SHARE_OUTSIDE_GROUPS, str(entry.group))
         shares[entry.group] = entry.key_exchange
-    return _Offer(hello, shares, hello.supported_groups, hello.signature_algorithms)
+    return _Offer(hello, shares, hello.supported_groups, hello.signature_algorithms or ())
 
 
-def _chosen_suite(server: ServerParameters, offer: _Offer) -> SuiteAlgorithms:
-    """The client's most preferred suite that is ours too: all are strong, and it knows what its hardware does best."""
+def _common_suites(server: ServerParameters, offer: _Offer) -> tuple[SuiteAlgorithms, ...]:
+    """The suites of both, in the client's order: all are strong, and it knows what its hardware does best."""
     ours = {item.suite: item for item in server.provider.suites}
-    for suite in offer.hello.cipher_suites:
-        if suite in ours:
-            return ours[suite]
-    raise PeerIncompatible(
-        Incompatibility.NO_COMMON_SUITE, f"the client offers {', '.join(map(str, offer.hello.cipher_suites[:16]))}"
-    )
+    common = tuple([ours[suite] for suite in offer.hello.cipher_suites if suite in ours])
+    if not common:
+        raise PeerIncompatible(
+            Incompatibility.NO_COMMON_SUITE, f"the client offers {', '.join(map(str, offer.hello.cipher_suites[:16]))}"
+        )
+    return common
+
+
+def _suite_for_retry(server: ServerParameters, offer: _Offer, suites: tuple[SuiteAlgorithms, ...]) -> SuiteAlgorithms:
+    """The suite that a HelloRetryRequest names: one that an external key on offer can go with, if there is one."""
+    psks = offer.hello.pre_shared_key
+    offered = () if psks is None else {psk.identity for psk in psks.identities}
+    hashes = {psk.hash for psk in server.external_psks if psk.identity in offered}
+    return next((suite for suite in suites if suite.hash.name in hashes), suites[0])
+
+
+def _skippable(server: ServerParameters) -> int:
+    """How many bytes of early data are passed over: what our tickets allow, and 64 KiB for those of other servers."""
+    policy = server.resumption
+    return max(1 << 16, policy.max_early_data if isinstance(policy, StoredSessions) else 0)
+
+
+def _early_data(psk: AcceptedPsk | None, alpn: bytes | None, *, retried: bool) -> int:
+    """How many bytes of early data are taken: none after a retry, or where another protocol was agreed on."""
+    if psk is None or psk.session is None or retried or psk.session.alpn != alpn:
+        return 0
+    return psk.max_early_data
 
 
 def _group_with_share(server: ServerParameters, offer: _Offer) -> KeyExchangeGroup | None:
@@ -229,7 +280,7 @@ async def _retry(
     if first.hello.session_id:
         flow.send_change_cipher_spec()
     if first.hello.early_data:
-        flow.skip_early_data()
+        flow.skip_early_data(_skippable(server))
     flow.transcript.start_after_retry(suite.hash)
 
     second = _offer(await flow.receive(ClientHello))
@@ -270,16 +321,6 @@ def _check_unchanged(first: ClientHello, second: ClientHello) -> None:
         raise PeerMisbehaved(Misbehaviour.CLIENT_HELLO_CHANGED, "early_data after a HelloRetryRequest")
 
 
-def _chosen_alpn(server: ServerParameters, hello: ClientHello) -> bytes | None:
-    """Our most preferred protocol that the client offers (RFC 7301 3.2); None when either side does not care."""
-    if hello.alpn is None or not server.alpn:
-        return None
-    for protocol in server.alpn:
-        if protocol in hello.alpn:
-            return protocol
-    raise PeerIncompatible(Incompatibility.NO_COMMON_ALPN, f"the client offers {', '.join(map(repr, hello.alpn[:16]))}")
-
-
 # -- Client authentication --------------------------------------------------------------------------------------------
 
 
@@ -297,8 +338,7 @@ async def _authenticate_client(flow: Flow, server: ServerParameters, verifier: C
     if message.context:
         raise PeerMisbehaved(Misbehaviour.BAD_REQUEST_CONTEXT, "the client's Certificate")
     if not message.entries:
-        if server.client_auth.mode is ClientAuthMode.REQUIRED:
-            raise CertificateRejected(CertificateProblem.NONE_PRESENTED, "this server requires a client certificate")
+        require_certificate(server.client_auth.mode, ProtocolVersion.TLS1_3)
         return None
     chain = presented_chain(message)
     transcript_hash = flow.transcript.digest()

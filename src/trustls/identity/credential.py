@@ -18,18 +18,20 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
 
-from trustls.crypto.signatures import PrivateKey
+from trustls.crypto.signatures import PKCS1_SCHEMES, PrivateKey
 from trustls.errors import CertificateRejected, ConfigError
 from trustls.identity.request import CredentialRequest
 from trustls.identity.signer import KeySigner, Signer
 from trustls.trust.certificate import Certificate
-from trustls.wire.enums import SignatureScheme
+from trustls.wire.enums import ClientCertificateType, ProtocolVersion, SignatureScheme
 
 PathOrBytes = bytes | str | os.PathLike[str]
 Password = bytes | str | None
 
 # What goes into one Certificate message; more is a mistake, and peers refuse it.
 _MAX_CHAIN = 10
+# ML-DSA is defined for TLS 1.3 alone (draft-ietf-tls-mldsa).
+_NOT_IN_TLS12 = (SignatureScheme.MLDSA44, SignatureScheme.MLDSA65, SignatureScheme.MLDSA87)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -37,7 +39,7 @@ class Credential:
     """A certificate chain, leaf first, and the signer that holds its key.
 
     `fallback` lets this credential be chosen although no certificate of its chain is issued by an authority that the
-    peer named.
+    peer named. `ocsp_response` is a DER OCSPResponse for the leaf, stapled for clients that ask for it (RFC 6066 8).
 
     Raises:
         ConfigError: the chain is empty or does not fit together, or the key is not the leaf's.
@@ -46,6 +48,7 @@ class Credential:
     chain: tuple[Certificate, ...]
     signer: Signer
     fallback: bool = False
+    ocsp_response: bytes | None = None
 
     def __init__(
         self,
@@ -53,6 +56,7 @@ class Credential:
         signer: Signer | PrivateKey,
         *,
         fallback: bool = False,
+        ocsp_response: bytes | None = None,
     ) -> None:
         certificates = tuple(map(_as_certificate, chain))
         holder = signer if isinstance(signer, Signer) else KeySigner(signer)
@@ -61,6 +65,7 @@ class Credential:
         object.__setattr__(self, "chain", certificates)
         object.__setattr__(self, "signer", holder)
         object.__setattr__(self, "fallback", fallback)
+        object.__setattr__(self, "ocsp_response", ocsp_response or None)
 
     @classmethod
     def from_pem(
@@ -110,10 +115,14 @@ class Credential:
 
     def fits(self, request: CredentialRequest) -> str | None:
         """None when this credential is what `request` asks for; otherwise the reason why it is not."""
-        if self.scheme_for(request.signature_schemes) is None:
+        if self.scheme_for(request.signature_schemes, request.version) is None:
             return (
                 f"its key signs with {_listed(self.signer.schemes)}, and the peer accepts "
-                f"{_listed(request.signature_schemes)}"
+                f"{_listed(request.signature_schemes)} in {request.version}"
+            )
+        if request.certificate_types and self._certificate_type() not in request.certificate_types:
+            return f"it is of type {self._certificate_type()}, and the peer accepts " + ", ".join(
+                kind.iana for kind in request.certificate_types
             )
         if not request.authorities or self.fallback:
             return None
@@ -123,10 +132,23 @@ class Credential:
         issuers = " and ".join(dict.fromkeys(str(certificate.issuer) for certificate in self.chain))
         return f"it was issued by {issuers}, which is not among the authorities that the peer named"
 
-    def scheme_for(self, accepted: Iterable[SignatureScheme]) -> SignatureScheme | None:
-        """The scheme to sign with: this signer's most preferred that the peer accepts."""
-        accepted = set(accepted)
-        return next((scheme for scheme in self.signer.schemes if scheme in accepted), None)
+    def scheme_for(self, accepted: Iterable[SignatureScheme], version: ProtocolVersion) -> SignatureScheme | None:
+        """The scheme to sign with in this version: this signer's most preferred that the peer accepts."""
+        accepted = tuple(accepted)
+        unfit = PKCS1_SCHEMES if version == ProtocolVersion.TLS1_3 else _NOT_IN_TLS12
+        for scheme in self.signer.schemes:
+            if scheme in accepted and scheme not in unfit:
+                return scheme
+        return None
+
+    @property
+    def signs_with_rsa(self) -> bool:
+        """Whether the key is an RSA key, for which TLS 1.2 has suites of its own."""
+        return any("RSA" in scheme.name for scheme in self.signer.schemes)
+
+    def _certificate_type(self) -> ClientCertificateType:
+        # RFC 8422 5.5: Ed25519 counts as ecdsa_sign.
+        return ClientCertificateType.RSA_SIGN if self.signs_with_rsa else ClientCertificateType.ECDSA_SIGN
 
     def __repr__(self) -> str:
         return f"<Credential {self.certificate}>"

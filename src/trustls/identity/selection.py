@@ -9,7 +9,7 @@ from trustls.errors import ConfigError, Incompatibility, PeerIncompatible
 from trustls.identity.credential import Credential
 from trustls.identity.request import CredentialRequest
 from trustls.trust.names import ServerName
-from trustls.wire.enums import SignatureScheme
+from trustls.wire.enums import ProtocolVersion, SignatureScheme
 
 ChooseCredential = Callable[
     [CredentialRequest, tuple[Credential, ...]], "Credential | Awaitable[Credential | None] | None"
@@ -21,6 +21,7 @@ ChooseCredential = Callable[
 class OfferedHello:
     """What a server may choose its credential by, from the ClientHello."""
 
+    version: ProtocolVersion
     server_name: str | None
     signature_schemes: tuple[SignatureScheme, ...]
 
@@ -38,7 +39,7 @@ def for_server_name(hello: OfferedHello, credentials: Sequence[Credential]) -> C
     Raises:
         PeerIncompatible: there is no such credential.
     """
-    able = [item for item in credentials if item.scheme_for(hello.signature_schemes) is not None]
+    able = [item for item in credentials if item.scheme_for(hello.signature_schemes, hello.version) is not None]
     if not able:
         raise PeerIncompatible(
             Incompatibility.NO_COMMON_SCHEME,

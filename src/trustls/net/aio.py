@@ -22,6 +22,8 @@ HANDSHAKE_TIMEOUT: Final = 60.0
 SHUTDOWN_TIMEOUT: Final = 5.0
 _STREAM_LIMIT: Final = 1 << 16
 _PIECE: Final = 1 << 16
+# One write of the transport: what is sealed of 64 KiB is a little longer, and should not be cut.
+_WRITE_SIZE: Final = 1 << 17
 
 _ENDING: Final[set[asyncio.Task[None]]] = set()
 
@@ -341,7 +343,7 @@ class TLSProtocol(asyncio.BufferedProtocol):
         raw = self._raw
         if raw is None:
             return
-        while data := self.connection.data_to_send(_PIECE):
+        while data := self.connection.data_to_send(_WRITE_SIZE):
             if not raw.is_closing():
                 raw.write(data)
 
@@ -359,6 +361,7 @@ async def open_connection(
     server_name: str | None = None,
     limit: int = _STREAM_LIMIT,
     handshake_timeout: float = HANDSHAKE_TIMEOUT,
+    early_data: bytes = b"",
     shutdown_timeout: float = SHUTDOWN_TIMEOUT,
     **options: Any,
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -373,6 +376,7 @@ async def open_connection(
         server_name: the name that the server's certificate must be valid for, when it is not `host`.
         limit: the reader's buffer limit in bytes.
         handshake_timeout: seconds for the whole handshake.
+        early_data: as in `trustls.connect`.
         shutdown_timeout: seconds that closing waits while nothing moves.
         options: for `loop.create_connection` (`local_addr`, `sock`, `happy_eyeballs_delay`, ...).
 
@@ -383,6 +387,7 @@ async def open_connection(
     reader = asyncio.StreamReader(limit=limit, loop=loop)
     application_protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
     connection = ClientConnection(config, server_name or host)
+    connection.offer_early(early_data)
     protocol = TLSProtocol(
         connection, application_protocol, handshake_timeout=handshake_timeout, shutdown_timeout=shutdown_timeout
     )

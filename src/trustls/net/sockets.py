@@ -26,6 +26,8 @@ C = TypeVar("C", bound=Connection)
 
 # One read of the transport; larger ones cost more a byte (the allocation faults pages in).
 _READ_SIZE: Final = 1 << 16
+# One write: what is sealed of 64 KiB is a little longer, and should not be cut.
+_WRITE_SIZE: Final = 1 << 17
 # How long `close` waits for the peer to take what was sent.
 _LINGER_SECONDS: Final = 5.0
 _LINGER_AT_LEAST_SECONDS: Final = 0.1
@@ -217,7 +219,7 @@ class TLSSocket(Generic[C]):
             while True:
                 with self._state:
                     if not self._unsent:
-                        self._unsent = memoryview(self.connection.data_to_send(_READ_SIZE))
+                        self._unsent = memoryview(self.connection.data_to_send(_WRITE_SIZE))
                     if not self._unsent:
                         self._sending.release()
                         held = False
@@ -343,6 +345,7 @@ def connect(
     *,
     server_name: str | None = None,
     timeout: float | None = None,
+    early_data: bytes = b"",
 ) -> TLSSocket[ClientConnection]:
     """Connect, and finish the handshake.
 
@@ -351,11 +354,15 @@ def connect(
         config: whom to trust, and the certificates to choose from.
         server_name: the name that the server's certificate must be valid for, when it is not the host.
         timeout: seconds for the TCP connection, for the handshake, and then for each wait; None for no bound.
+        early_data: to be sent before the server has answered, where a session allows it (see
+            `ClientConnection.write_early`: it can be replayed). What does not go early, or is refused, is given by
+            `connection.take_rejected_early_data()`, to be sent again or not.
 
     Raises:
         TLSError: the handshake failed. OSError: the connection could not be made.
     """
     connection = ClientConnection(config, server_name or address[0])
+    connection.offer_early(early_data)
     sock = socket.create_connection(address, timeout)
     with contextlib.suppress(OSError):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

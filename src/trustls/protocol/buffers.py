@@ -5,31 +5,50 @@ A fresh buffer of this size costs page faults worth several microseconds; a borr
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from typing import Final, Generic, TypeVar
 
 BUFFER_SIZE: Final = 1 << 16
 _KEEP: Final = 8
+# Room for four full records: header, 2^14 bytes, and what TLS 1.2 or 1.3 add.
+_SEALED_SIZE: Final = 4 * ((1 << 14) + 64)
+
+T = TypeVar("T")
 
 
-class BufferPool:
-    """Gives out bytearrays of BUFFER_SIZE. Safe between threads: `list.pop` and `append` are atomic."""
+class Pool(Generic[T]):
+    """Lends out buffers. Safe between threads: `list.pop` and `append` are atomic."""
 
-    __slots__ = ("_free",)
+    __slots__ = ("_free", "_make")
 
-    def __init__(self) -> None:
-        self._free: list[bytearray] = []
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._free: list[T] = []
+        self._make = make
 
-    def take(self) -> bytearray:
+    def take(self) -> T:
         """A buffer, holding whatever it held before."""
         try:
             return self._free.pop()
         except IndexError:
-            return bytearray(BUFFER_SIZE)
+            return self._make()
 
-    def give_back(self, buffer: bytearray) -> None:
+    def give_back(self, buffer: T) -> None:
         """Return a buffer that nobody looks at any more."""
         if len(self._free) < _KEEP:
             self._free.append(buffer)
 
 
-BUFFERS = BufferPool()
+class SealingBuffers:
+    """Where data is sealed: the plaintext of one record with its content type, and up to four records."""
+
+    __slots__ = ("out", "out_view", "plaintext", "plaintext_view")
+
+    def __init__(self) -> None:
+        self.plaintext = bytearray((1 << 14) + 1)
+        self.plaintext_view = memoryview(self.plaintext)
+        self.out = bytearray(_SEALED_SIZE)
+        self.out_view = memoryview(self.out)
+
+
+BUFFERS: Final = Pool(lambda: bytearray(BUFFER_SIZE))
+SEALING_BUFFERS: Final = Pool(SealingBuffers)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from trustls.crypto.aead import SuiteAlgorithms
-from trustls.crypto.hashing import SHA256, SHA384, HashAlgorithm, equal, hkdf_label
+from trustls.crypto.hashing import SHA256, SHA384, HashAlgorithm, Mac, equal, hkdf_label
 
 
 class _Labels:
@@ -23,7 +23,7 @@ class _Labels:
         self.update = hkdf_label(b"traffic upd", b"", length)
         self.derived = hkdf_label(b"derived", algorithm.empty, length)
         no_psk = algorithm.extract(bytes(length), bytes(length))
-        self.handshake_salt = algorithm.expand(no_psk, self.derived, length)
+        self.handshake_salt = algorithm.expand(algorithm.mac(no_psk), self.derived, length)
 
 
 _LABELS = {SHA256.name: _Labels(SHA256), SHA384.name: _Labels(SHA384)}
@@ -42,23 +42,19 @@ class TrafficSecret:
         """The record protection key and IV (RFC 9846 7.3)."""
         algorithm = self.suite.hash
         length = self.suite.key_length
-        return (
-            algorithm.expand(self.secret, _KEY_LABELS[length], length),
-            algorithm.expand(self.secret, _IV_LABEL, 12),
-        )
+        secret = algorithm.mac(self.secret)
+        return algorithm.expand(secret, _KEY_LABELS[length], length), algorithm.expand(secret, _IV_LABEL, 12)
 
     def next(self) -> TrafficSecret:
         """The secret after a KeyUpdate (RFC 9846 7.2)."""
         algorithm = self.suite.hash
-        return TrafficSecret(
-            self.suite, algorithm.expand(self.secret, _LABELS[algorithm.name].update, algorithm.length)
-        )
+        update = _LABELS[algorithm.name].update
+        return TrafficSecret(self.suite, algorithm.expand(algorithm.mac(self.secret), update, algorithm.length))
 
     def verify_data(self, transcript_hash: bytes) -> bytes:
         """The content of a Finished message made under this secret (RFC 9846 4.5.3)."""
         algorithm = self.suite.hash
-        finished_key = algorithm.expand(self.secret, _LABELS[algorithm.name].finished, algorithm.length)
-        return algorithm.hmac(finished_key, transcript_hash)
+        return _finished(algorithm, algorithm.mac(self.secret), transcript_hash)
 
     def finished_is_valid(self, verify_data: bytes, transcript_hash: bytes) -> bool:
         """Whether a peer's Finished is the one that this secret makes; compared in constant time."""
@@ -72,12 +68,14 @@ class TrafficSecrets:
     client: TrafficSecret
     server: TrafficSecret
     exporter: ExporterSecret
-    _main_secret: bytes = field(repr=False)
+    _main_secret: Mac = field(repr=False)
 
-    def resumption_secret(self, transcript_hash: bytes) -> bytes:
+    def resumption_secret(self, transcript_hash: bytes) -> ResumptionSecret:
         """The resumption secret, once the client's Finished is in the transcript too."""
-        algorithm = self.client.suite.hash
-        return algorithm.expand_label(self._main_secret, b"res master", transcript_hash, algorithm.length)
+        suite = self.client.suite
+        algorithm = suite.hash
+        secret = algorithm.expand_label(self._main_secret, b"res master", transcript_hash, algorithm.length)
+        return ResumptionSecret(suite, secret)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +90,62 @@ class ExporterSecret:
         """How many bytes can be exported at once."""
         return 255 * self.algorithm.length
 
-    def export(self, label: bytes, context: bytes, length: int) -> bytes:
+    def export(self, label: bytes, context: bytes | None, length: int) -> bytes:
         """`length` bytes for `label` and `context`; an absent context and an empty one are the same in TLS 1.3."""
         algorithm = self.algorithm
-        derived = algorithm.expand_label(self.secret, label, algorithm.empty, algorithm.length)
-        return algorithm.expand_label(derived, b"exporter", algorithm.hash(context), length)
+        derived = algorithm.expand_label(algorithm.mac(self.secret), label, algorithm.empty, algorithm.length)
+        return algorithm.expand_label(algorithm.mac(derived), b"exporter", algorithm.hash(context or b""), length)
+
+
+@dataclass(frozen=True, slots=True)
+class EarlySecret:
+    """The first stage, when there is a pre-shared key."""
+
+    algorithm: HashAlgorithm
+    secret: Mac = field(repr=False)
+
+    @classmethod
+    def derive(cls, algorithm: HashAlgorithm, psk: bytes) -> EarlySecret:
+        """From the pre-shared key."""
+        return cls(algorithm, algorithm.mac(algorithm.extract(bytes(algorithm.length), psk)))
+
+    def binder(self, label: bytes, transcript_hash: bytes) -> bytes:
+        """Proof of holding the key, over the ClientHello up to the binders (RFC 9846 4.3.11.2)."""
+        algorithm = self.algorithm
+        key = algorithm.expand_label(self.secret, label, algorithm.empty, algorithm.length)
+        return _finished(algorithm, algorithm.mac(key), transcript_hash)
+
+    def binder_is_valid(self, binder: bytes, label: bytes, transcript_hash: bytes) -> bool:
+        """Whether a client's binder is the one that this secret makes; compared in constant time."""
+        return equal(binder, self.binder(label, transcript_hash))
+
+    def early_traffic(self, suite: SuiteAlgorithms, transcript_hash: bytes) -> TrafficSecret:
+        """What protects early data, over the first ClientHello."""
+        return _traffic_secret(suite, self.secret, b"c e traffic", transcript_hash)
+
+    def early_exporter(self, transcript_hash: bytes) -> ExporterSecret:
+        """The exporter that both sides have before the handshake is done."""
+        algorithm = self.algorithm
+        secret = algorithm.expand_label(self.secret, b"e exp master", transcript_hash, algorithm.length)
+        return ExporterSecret(algorithm, secret)
+
+    def handshake_salt(self) -> bytes:
+        """What the second stage starts from."""
+        algorithm = self.algorithm
+        return algorithm.expand(self.secret, _LABELS[algorithm.name].derived, algorithm.length)
+
+
+@dataclass(frozen=True, slots=True)
+class ResumptionSecret:
+    """What the pre-shared keys of a connection's tickets are derived from (RFC 9846 4.7.1)."""
+
+    suite: SuiteAlgorithms
+    secret: bytes = field(repr=False)
+
+    def psk(self, nonce: bytes) -> bytes:
+        """The key of the ticket with this nonce."""
+        algorithm = self.suite.hash
+        return algorithm.expand_label(algorithm.mac(self.secret), b"resumption", nonce, algorithm.length)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +154,16 @@ class HandshakeSecrets:
 
     client: TrafficSecret
     server: TrafficSecret
-    _secret: bytes = field(repr=False)
+    _secret: Mac = field(repr=False)
 
     @classmethod
-    def derive(cls, suite: SuiteAlgorithms, shared_secret: bytes, transcript_hash: bytes) -> HandshakeSecrets:
-        """From the (EC)DHE secret and the transcript up to ServerHello, without a pre-shared key."""
+    def derive(
+        cls, suite: SuiteAlgorithms, shared_secret: bytes, transcript_hash: bytes, early: EarlySecret | None = None
+    ) -> HandshakeSecrets:
+        """From the (EC)DHE secret and the transcript up to ServerHello; `early` where a pre-shared key is used."""
         algorithm = suite.hash
-        secret = algorithm.extract(_LABELS[algorithm.name].handshake_salt, shared_secret)
+        salt = _LABELS[algorithm.name].handshake_salt if early is None else early.handshake_salt()
+        secret = algorithm.mac(algorithm.extract(salt, shared_secret))
         return cls(
             client=_traffic_secret(suite, secret, b"c hs traffic", transcript_hash),
             server=_traffic_secret(suite, secret, b"s hs traffic", transcript_hash),
@@ -123,7 +175,7 @@ class HandshakeSecrets:
         suite = self.client.suite
         algorithm = suite.hash
         salt = algorithm.expand(self._secret, _LABELS[algorithm.name].derived, algorithm.length)
-        main_secret = algorithm.extract(salt, bytes(algorithm.length))
+        main_secret = algorithm.mac(algorithm.extract(salt, bytes(algorithm.length)))
         return TrafficSecrets(
             client=_traffic_secret(suite, main_secret, b"c ap traffic", transcript_hash),
             server=_traffic_secret(suite, main_secret, b"s ap traffic", transcript_hash),
@@ -134,6 +186,12 @@ class HandshakeSecrets:
         )
 
 
-def _traffic_secret(suite: SuiteAlgorithms, secret: bytes, label: bytes, transcript_hash: bytes) -> TrafficSecret:
+def _traffic_secret(suite: SuiteAlgorithms, secret: Mac, label: bytes, transcript_hash: bytes) -> TrafficSecret:
     algorithm = suite.hash
     return TrafficSecret(suite, algorithm.expand_label(secret, label, transcript_hash, algorithm.length))
+
+
+def _finished(algorithm: HashAlgorithm, secret: Mac, transcript_hash: bytes) -> bytes:
+    """The MAC of a Finished message, and of a binder: under a key of its own, derived from `secret`."""
+    finished_key = algorithm.expand(secret, _LABELS[algorithm.name].finished, algorithm.length)
+    return algorithm.hmac(finished_key, transcript_hash)

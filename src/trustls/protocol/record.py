@@ -1,4 +1,4 @@
-"""The record layer: sealing and opening, fragmentation, padding, limits (RFC 9846 5).
+"""The record layer: sealing and opening, fragmentation, padding, limits (RFC 9846 5, RFC 5246 6).
 
 This is the path of every byte, so it counts its calls: sealing copies the payload once, next to its content type, and
 encrypts straight into the outgoing buffer; opening decrypts records one behind the other into one buffer, each over the
@@ -7,22 +7,28 @@ content type that ended the last.
 
 from __future__ import annotations
 
-from typing import Final
+import struct
+from typing import Final, Protocol
 
-from trustls.crypto.aead import TAG_LENGTH, AuthenticationFailed, Buffer
+from trustls.crypto.aead import TAG_LENGTH, AuthenticationFailed
 from trustls.errors import AlertDescription, Misbehaviour, PeerMisbehaved
-from trustls.protocol.buffers import BUFFER_SIZE, BUFFERS
+from trustls.protocol.buffers import SEALING_BUFFERS, SealingBuffers
 from trustls.protocol.key_schedule import TrafficSecret
+from trustls.protocol.key_schedule12 import DirectionKeys12
 from trustls.wire.enums import ContentType, ProtocolVersion
 
 HEADER_LENGTH: Final = 5
 MAX_PLAINTEXT: Final = 1 << 14
-# RFC 9846 5.2: content type, padding and tag add 256 bytes at the most.
+# RFC 9846 5.2: content type, padding and tag add 256 bytes at the most; no suite of TLS 1.2 here adds more.
 MAX_CIPHERTEXT: Final = MAX_PLAINTEXT + 256
-# How much payload one outgoing buffer takes: whole records that with all else fit into 64 KiB, for a join or a buffer
-# over 128 KiB costs several times more a byte.
-_PIECE: Final = 3 * MAX_PLAINTEXT
+# How much payload is sealed at a time: what most programs write at once. A buffer over 128 KiB costs several times more
+# a byte.
+_PIECE: Final = 4 * MAX_PLAINTEXT
 _SMALL: Final = 2048
+# The ciphertext of a record with at least one byte of data and no padding.
+_MIN_RUN: Final = 1 + 1 + TAG_LENGTH
+_MAX_RUN: Final = MAX_PLAINTEXT + 1 + TAG_LENGTH
+_read_header: Final = struct.Struct("!BxxH").unpack_from
 
 _HANDSHAKE = int(ContentType.HANDSHAKE)
 _ALERT = int(ContentType.ALERT)
@@ -30,10 +36,44 @@ _APPLICATION_DATA = int(ContentType.APPLICATION_DATA)
 _CCS_RECORD: Final = bytes((ContentType.CHANGE_CIPHER_SPEC, 3, 3, 0, 1, 1))
 
 
+class RecordSealer(Protocol):
+    """The write direction under one key. `limit` is how many records the key may seal, `overhead` what each costs."""
+
+    sequence: int
+    limit: int
+
+    @property
+    def overhead(self) -> int: ...
+
+    def seal(self, kind: int, payload: bytes, padding: int = 0) -> bytes:
+        """One record: `payload` of at most 2^14 bytes, its content type and, in TLS 1.3, `padding` zeros."""
+
+    def seal_into(self, payload: memoryview, buffers: SealingBuffers, start: int) -> int:
+        """One record of application data into `buffers.out` at `start`; where it ends."""
+
+
+class RecordOpener(Protocol):
+    """The read direction under one key. With `hides_type` every record looks like application data (TLS 1.3)."""
+
+    sequence: int
+    limit: int
+
+    @property
+    def hides_type(self) -> bool: ...
+
+    def open(self, header: bytes, ciphertext: memoryview, out: memoryview, start: int) -> tuple[int, int]:
+        """Decrypt one record into `out` at `start`; its content type, and where the content ends.
+
+        Raises PeerMisbehaved; the sequence number stays as it was when the record does not decrypt.
+        """
+
+
 class Sealer:
-    """The write direction under one traffic secret."""
+    """The write direction of TLS 1.3 under one traffic secret (RFC 9846 5.2)."""
 
     __slots__ = ("_encrypt", "_encrypt_into", "_iv", "limit", "secret", "sequence")
+
+    overhead = HEADER_LENGTH + 1 + TAG_LENGTH
 
     def __init__(self, secret: TrafficSecret) -> None:
         key, iv = secret.key_and_iv()
@@ -46,31 +86,33 @@ class Sealer:
         self.limit = secret.suite.record_limit
 
     def seal(self, kind: int, payload: bytes, padding: int = 0) -> bytes:
-        """One record: `payload` of at most 2^14 bytes, its content type and `padding` zeros."""
         inner = b"%b%c%b" % (payload, kind, bytes(padding))
         header = b"\x17\x03\x03" + (len(inner) + TAG_LENGTH).to_bytes(2, "big")
         nonce = (self._iv ^ self.sequence).to_bytes(12, "big")
         self.sequence += 1
         return header + self._encrypt(nonce, inner, header)
 
-    def seal_into(self, payload: memoryview, scratch: bytearray, out: memoryview) -> int:
-        """One record of application data into `out`; its length. `scratch` holds the plaintext for the moment."""
+    def seal_into(self, payload: memoryview, buffers: SealingBuffers, start: int) -> int:
         size = len(payload)
-        scratch[:size] = payload
-        scratch[size] = _APPLICATION_DATA
-        end = HEADER_LENGTH + size + 1 + TAG_LENGTH
-        header = b"\x17\x03\x03" + (end - HEADER_LENGTH).to_bytes(2, "big")
-        out[:HEADER_LENGTH] = header
+        plaintext = buffers.plaintext
+        plaintext[:size] = payload
+        plaintext[size] = _APPLICATION_DATA
+        body = start + HEADER_LENGTH
+        end = body + size + 1 + TAG_LENGTH
+        header = b"\x17\x03\x03" + (end - body).to_bytes(2, "big")
+        buffers.out[start:body] = header
         nonce = (self._iv ^ self.sequence).to_bytes(12, "big")
         self.sequence += 1
-        self._encrypt_into(nonce, memoryview(scratch)[: size + 1], header, out[HEADER_LENGTH:end])
+        self._encrypt_into(nonce, buffers.plaintext_view[: size + 1], header, buffers.out_view[body:end])
         return end
 
 
 class Opener:
-    """The read direction under one traffic secret."""
+    """The read direction of TLS 1.3 under one traffic secret (RFC 9846 5.2)."""
 
     __slots__ = ("_decrypt_into", "_iv", "limit", "secret", "sequence")
+
+    hides_type = True
 
     def __init__(self, secret: TrafficSecret) -> None:
         key, iv = secret.key_and_iv()
@@ -80,14 +122,141 @@ class Opener:
         self.sequence = 0
         self.limit = secret.suite.record_limit
 
-    def open_into(self, header: bytes, ciphertext: memoryview, out: memoryview) -> None:
-        """Decrypt one record into `out`, which is as long as the plaintext: content, content type, padding."""
-        nonce = (self._iv ^ self.sequence).to_bytes(12, "big")
-        self.sequence += 1
+    def open_run(self, data: memoryview, position: int, out: memoryview, filled: int) -> tuple[int, int]:
+        """Open the whole records of plain application data that stand at `position`, one behind the other.
+
+        This loop is where bulk data spends its time. It stops before a record that is anything else, incomplete, padded
+        or broken, which is for `open` to judge. Gives how far it got in `data`, and in `out`.
+        """
+        decrypt_into = self._decrypt_into
+        iv = self._iv
+        sequence = self.sequence
+        last_header = len(data) - HEADER_LENGTH
         try:
-            self._decrypt_into(nonce, ciphertext, header, out)
+            while position <= last_header:
+                kind, size = _read_header(data, position)
+                body = position + HEADER_LENGTH
+                following = body + size
+                if kind != _APPLICATION_DATA or not _MIN_RUN <= size <= _MAX_RUN or following > len(data):
+                    break
+                stop = filled + size - TAG_LENGTH
+                nonce = (iv ^ sequence).to_bytes(12, "big")
+                decrypt_into(nonce, data[body:following], data[position:body], out[filled:stop])
+                if out[stop - 1] != _APPLICATION_DATA:
+                    break
+                sequence += 1
+                position = following
+                filled = stop - 1
+        except AuthenticationFailed:
+            pass
+        self.sequence = sequence
+        return position, filled
+
+    def open(self, header: bytes, ciphertext: memoryview, out: memoryview, start: int) -> tuple[int, int]:
+        stop = start + len(ciphertext) - TAG_LENGTH
+        if stop < start:
+            raise PeerMisbehaved(Misbehaviour.BAD_RECORD_MAC, "shorter than its tag")
+        sequence = self.sequence
+        try:
+            self._decrypt_into((self._iv ^ sequence).to_bytes(12, "big"), ciphertext, header, out[start:stop])
         except AuthenticationFailed:
             raise PeerMisbehaved(Misbehaviour.BAD_RECORD_MAC) from None
+        self.sequence = sequence + 1
+        # The content type ends the plaintext; what is opened next is written over it.
+        end = stop - 1
+        if end - start > MAX_PLAINTEXT:
+            # RFC 9846 5.4: padding counts.
+            raise PeerMisbehaved(Misbehaviour.RECORD_OVERFLOW, f"{end - start} bytes inside")
+        if stop == start or not out[end]:
+            end = _padded_end(out, start, stop)
+        return out[end], end
+
+
+def _padded_end(out: memoryview, start: int, stop: int) -> int:
+    """Where the content type of a padded record stands: its last byte that is not zero (RFC 9846 5.4)."""
+    length = len(bytes(out[start:stop]).rstrip(b"\0"))
+    if not length:
+        raise PeerMisbehaved(Misbehaviour.NO_INNER_CONTENT_TYPE)
+    return start + length - 1
+
+
+class Sealer12:
+    """The write direction of TLS 1.2 (RFC 5246 6.2.3.3)."""
+
+    __slots__ = ("_encrypt", "_encrypt_into", "_explicit", "_iv", "limit", "overhead", "sequence")
+
+    def __init__(self, keys: DirectionKeys12) -> None:
+        suite = keys.suite
+        aead = suite.new_aead(keys.key)
+        self._encrypt = aead.encrypt
+        self._encrypt_into = aead.encrypt_into
+        self._iv = keys.iv
+        self._explicit = suite.explicit_nonce_length
+        self.sequence = 0
+        self.limit = suite.record_limit
+        self.overhead = HEADER_LENGTH + self._explicit + TAG_LENGTH
+
+    def _next(self, kind: int, size: int) -> tuple[bytes, bytes, bytes]:
+        """Record header with explicit nonce, nonce, and additional data for the next record."""
+        number = self.sequence.to_bytes(8, "big")
+        self.sequence += 1
+        start = b"%c\x03\x03" % kind
+        header = start + (self._explicit + size + TAG_LENGTH).to_bytes(2, "big")
+        if self._explicit:
+            header += number
+        return header, _nonce12(self._iv, number), number + start + size.to_bytes(2, "big")
+
+    def seal(self, kind: int, payload: bytes, padding: int = 0) -> bytes:  # noqa: ARG002 (TLS 1.2 has none)
+        header, nonce, additional = self._next(kind, len(payload))
+        return header + self._encrypt(nonce, payload, additional)
+
+    def seal_into(self, payload: memoryview, buffers: SealingBuffers, start: int) -> int:
+        size = len(payload)
+        header, nonce, additional = self._next(_APPLICATION_DATA, size)
+        body = start + len(header)
+        end = body + size + TAG_LENGTH
+        buffers.out[start:body] = header
+        self._encrypt_into(nonce, payload, additional, buffers.out_view[body:end])
+        return end
+
+
+class Opener12:
+    """The read direction of TLS 1.2 (RFC 5246 6.2.3.3)."""
+
+    __slots__ = ("_decrypt_into", "_explicit", "_iv", "limit", "sequence")
+
+    hides_type = False
+
+    def __init__(self, keys: DirectionKeys12) -> None:
+        self._decrypt_into = keys.suite.new_aead(keys.key).decrypt_into
+        self._iv = keys.iv
+        self._explicit = keys.suite.explicit_nonce_length
+        self.sequence = 0
+        self.limit = keys.suite.record_limit
+
+    def open(self, header: bytes, ciphertext: memoryview, out: memoryview, start: int) -> tuple[int, int]:
+        explicit = self._explicit
+        size = len(ciphertext) - explicit - TAG_LENGTH
+        if size < 0:
+            raise PeerMisbehaved(Misbehaviour.BAD_RECORD_MAC, "shorter than its nonce and tag")
+        if size > MAX_PLAINTEXT:
+            raise PeerMisbehaved(Misbehaviour.RECORD_OVERFLOW, f"{size} bytes inside")
+        number = self.sequence.to_bytes(8, "big")
+        nonce = _nonce12(self._iv, bytes(ciphertext[:8]) if explicit else number)
+        additional = number + header[:3] + size.to_bytes(2, "big")
+        try:
+            self._decrypt_into(nonce, ciphertext[explicit:], additional, out[start : start + size])
+        except AuthenticationFailed:
+            raise PeerMisbehaved(Misbehaviour.BAD_RECORD_MAC) from None
+        self.sequence += 1
+        return header[0], start + size
+
+
+def _nonce12(iv: bytes, number: bytes) -> bytes:
+    """AES-GCM puts the number behind its 4 bytes (RFC 5288 3); ChaCha20-Poly1305 adds it to 12 (RFC 7905 2)."""
+    if len(iv) == len(number) // 2:
+        return iv + number
+    return (int.from_bytes(iv, "big") ^ int.from_bytes(number, "big")).to_bytes(12, "big")
 
 
 class RecordWriter:
@@ -100,21 +269,21 @@ class RecordWriter:
     __slots__ = ("_chunks", "_handshake", "_sealer", "pad_to", "pending")
 
     def __init__(self, pad_to: int = 0) -> None:
-        self._sealer: Sealer | None = None
+        self._sealer: RecordSealer | None = None
         self._chunks: list[bytes | bytearray] = []
         self._handshake: list[bytes] = []
         self.pending = 0
         self.pad_to = pad_to
 
     @property
-    def sealer(self) -> Sealer | None:
+    def sealer(self) -> RecordSealer | None:
         """The current write direction; None while records go out in the clear."""
         return self._sealer
 
-    def use(self, secret: TrafficSecret) -> None:
+    def use(self, sealer: RecordSealer | None) -> None:
         """Change keys; what was queued before goes out under the old ones."""
         self.flush_handshake()
-        self._sealer = Sealer(secret)
+        self._sealer = sealer
 
     def queue_handshake(self, message: bytes) -> None:
         """Add a handshake message to the flight."""
@@ -154,7 +323,7 @@ class RecordWriter:
         """How many records `size` bytes of data take."""
         return -(-size // MAX_PLAINTEXT)
 
-    def write_data(self, sealer: Sealer, data: memoryview) -> None:
+    def write_data(self, sealer: RecordSealer, data: memoryview) -> None:
         """Seal application data: at most `sealer.limit - sealer.sequence` records of it."""
         size = len(data)
         if self.pad_to:
@@ -165,19 +334,15 @@ class RecordWriter:
             for start in range(0, size, _PIECE):
                 self._write_piece(sealer, data[start : start + _PIECE])
 
-    def _write_piece(self, sealer: Sealer, data: memoryview) -> None:
-        size = len(data)
-        records = self.records_needed(size)
-        out = bytearray(size + records * (HEADER_LENGTH + 1 + TAG_LENGTH))
-        view = memoryview(out)
-        scratch = BUFFERS.take()
-        written = 0
-        for start in range(0, size, MAX_PLAINTEXT):
-            written += sealer.seal_into(data[start : start + MAX_PLAINTEXT], scratch, view[written:])
-        BUFFERS.give_back(scratch)
-        self._append(out)
+    def _write_piece(self, sealer: RecordSealer, data: memoryview) -> None:
+        buffers = SEALING_BUFFERS.take()
+        end = 0
+        for start in range(0, len(data), MAX_PLAINTEXT):
+            end = sealer.seal_into(data[start : start + MAX_PLAINTEXT], buffers, end)
+        self._append(bytes(buffers.out_view[:end]))
+        SEALING_BUFFERS.give_back(buffers)
 
-    def _write_padded(self, sealer: Sealer, data: memoryview) -> None:
+    def _write_padded(self, sealer: RecordSealer, data: memoryview) -> None:
         for start in range(0, len(data), MAX_PLAINTEXT):
             payload = bytes(data[start : start + MAX_PLAINTEXT])
             padding = min(-len(payload) % self.pad_to, MAX_PLAINTEXT - len(payload))
@@ -206,23 +371,3 @@ class RecordWriter:
             del chunks[:count]
         self.pending -= len(taken)
         return taken
-
-
-def inner_plaintext_end(inner: Buffer, start: int, end: int) -> int:
-    """Where the content type of a decrypted record stands: its last byte that is not zero (RFC 9846 5.4)."""
-    length = len(bytes(inner[start:end]).rstrip(b"\0"))
-    if not length:
-        raise PeerMisbehaved(Misbehaviour.NO_INNER_CONTENT_TYPE)
-    return start + length - 1
-
-
-__all__ = [
-    "BUFFER_SIZE",
-    "HEADER_LENGTH",
-    "MAX_CIPHERTEXT",
-    "MAX_PLAINTEXT",
-    "Opener",
-    "RecordWriter",
-    "Sealer",
-    "inner_plaintext_end",
-]

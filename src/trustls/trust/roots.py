@@ -6,6 +6,7 @@ A root is a trust anchor (RFC 5280 6.1.1 (d)): it is believed because it is here
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import sys
 import threading
@@ -76,11 +77,12 @@ class RootCertStore:
     0
     """
 
-    __slots__ = ("_lock", "_state")
+    __slots__ = ("_fingerprint", "_lock", "_state")
 
     def __init__(self, certificates: Iterable[CertificateSource] = ()) -> None:
         self._lock = threading.Lock()
         self._state = _State((), {}, RootReport())
+        self._fingerprint = (self._state, hashlib.sha256().digest())
         for certificate in certificates:
             self.add(certificate)
 
@@ -174,6 +176,16 @@ class RootCertStore:
     def report(self) -> RootReport:
         """What became of all certificates given to this store."""
         return self._state.report
+
+    @property
+    def fingerprint(self) -> bytes:
+        """A SHA-256 hash over the roots in their order: two stores of the same roots have the same."""
+        state, fingerprint = self._fingerprint
+        if state is not self._state:
+            state = self._state
+            fingerprint = hashlib.sha256(b"".join([root.sha256 for root in state.certificates])).digest()
+            self._fingerprint = (state, fingerprint)
+        return fingerprint
 
     def subjects(self) -> tuple[DistinguishedName, ...]:
         """The names of the roots in store order, each once."""

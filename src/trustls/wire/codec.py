@@ -6,6 +6,7 @@ is a pair of functions for one structure; the small constructors at the end buil
 
 from __future__ import annotations
 
+import functools
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ from trustls.wire.enums import OpenEnum
 
 T = TypeVar("T")
 E = TypeVar("E", bound=OpenEnum)
+
+
+_MAX_REMEMBERED = 128
 
 
 class Reader:
@@ -121,13 +125,19 @@ def enum_list(kind: type[E], name: str, *, length_bytes: int = 2) -> Codec[tuple
     formats = {1: "B", 2: "H"}[width]
     members = kind.by_value
 
-    def decode(body: bytes) -> tuple[E, ...]:
+    def parse(body: bytes) -> tuple[E, ...]:
         size = int.from_bytes(body[:prefix], "big")
         count, odd = divmod(size, width)
         if len(body) != prefix + size or not count or odd:
             raise DecodeError(Misbehaviour.BAD_LENGTH, name)
         values = struct.unpack_from(f"!{count}{formats}", body, prefix)
         return tuple([members.get(value) or kind(value) for value in values])
+
+    remembered = functools.lru_cache(maxsize=64)(parse)
+
+    def decode(body: bytes) -> tuple[E, ...]:
+        # Peers say the same again and again. Only short lists are kept, so that nobody fills the memory with long ones.
+        return remembered(body) if len(body) <= _MAX_REMEMBERED else parse(body)
 
     def encode(values: tuple[E, ...]) -> bytes:
         return (len(values) * width).to_bytes(prefix, "big") + struct.pack(f"!{len(values)}{formats}", *values)
@@ -142,7 +152,8 @@ def one_enum(kind: type[E], name: str) -> Codec[E]:
     def decode(body: bytes) -> E:
         if len(body) != width:
             raise DecodeError(Misbehaviour.BAD_LENGTH, name)
-        return kind(int.from_bytes(body, "big"))
+        value = int.from_bytes(body, "big")
+        return kind.by_value.get(value) or kind(value)
 
     def encode(value: E) -> bytes:
         return value.to_bytes(width, "big")

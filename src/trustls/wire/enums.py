@@ -220,6 +220,18 @@ class CertificateType(OpenEnum):
     RAW_PUBLIC_KEY = 2
 
 
+class ClientCertificateType(OpenEnum):
+    """ClientCertificateType of TLS 1.2's CertificateRequest, RFC 5246 7.4.4, RFC 8422 5.5."""
+
+    RSA_SIGN = 1
+    DSS_SIGN = 2
+    RSA_FIXED_DH = 3
+    DSS_FIXED_DH = 4
+    ECDSA_SIGN = 64
+    RSA_FIXED_ECDH = 65
+    ECDSA_FIXED_ECDH = 66
+
+
 class CertificateCompressionAlgorithm(OpenEnum):
     """CertificateCompressionAlgorithm, RFC 8879."""
 
@@ -262,6 +274,7 @@ for _kind in (
     HandshakeType,
     PskKeyExchangeMode,
     CertificateType,
+    ClientCertificateType,
     MaxFragmentLength,
     HeartbeatMode,
     ECPointFormat,

@@ -64,7 +64,8 @@ class Extended:
     def extension_types(self) -> Iterator[int]:
         """The type of every extension present."""
         for kind, (name, _) in self._fields_by_type.items():
-            if getattr(self, name) is not None:
+            value = getattr(self, name)
+            if value is not None and value is not False:
                 yield kind
         for kind, _ in self.unknown_extensions:
             yield kind
@@ -75,7 +76,7 @@ class Extended:
         last = b""
         for kind, (name, codec) in self._fields_by_type.items():
             value = getattr(self, name)
-            if value is not None:
+            if value is not None and value is not False:
                 body = codec.encode(value)
                 encoded = kind.to_bytes(2, "big") + len(body).to_bytes(2, "big") + body
                 if kind == ExtensionType.PRE_SHARED_KEY:
@@ -166,7 +167,8 @@ class KeyShareEntry:
 
 
 def _read_key_share(reader: Reader) -> KeyShareEntry:
-    return KeyShareEntry(NamedGroup(reader.u16()), reader.vector16(low=1))
+    group = reader.u16()
+    return KeyShareEntry(NamedGroup.by_value.get(group) or NamedGroup(group), reader.vector16(low=1))
 
 
 def _encode_key_share(entry: KeyShareEntry) -> bytes:

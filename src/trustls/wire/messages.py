@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, Self
 
@@ -479,26 +480,13 @@ class KeyUpdate:
         return b"\x01" if self.update_requested else b"\x00"
 
 
-_CLASSES: dict[int, type[HandshakeMessage]] = {
-    message.TYPE: message
-    for message in (
-        ClientHello,
-        EncryptedExtensions,
-        CertificateRequest,
-        CertificateMessage,
-        CompressedCertificate,
-        CertificateVerify,
-        Finished,
-        EndOfEarlyData,
-        NewSessionTicket,
-        KeyUpdate,
-    )
-}
-
-
-def message_class(kind: int, body: bytes) -> type[HandshakeMessage] | None:
-    """Which class reads a message of this type; None for a type that TLS 1.3 does not have."""
-    if kind == HandshakeType.SERVER_HELLO:
-        # legacy_version, 2 bytes, stands before the random.
-        return HelloRetryRequest if body[2:34] == HELLO_RETRY_RANDOM else ServerHello
-    return _CLASSES.get(kind)
+def awaited_class(kind: int, body: bytes, awaited: Iterable[type[HandshakeMessage]]) -> type[HandshakeMessage] | None:
+    """Which of the awaited classes reads a message of this type; None when none does."""
+    for message in awaited:
+        if kind == message.TYPE:
+            if kind != HandshakeType.SERVER_HELLO:
+                return message
+            # legacy_version, 2 bytes, stands before the random.
+            if (body[2:34] == HELLO_RETRY_RANDOM) == (message is HelloRetryRequest):
+                return message
+    return None

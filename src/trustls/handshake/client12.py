@@ -1,0 +1,282 @@
+"""The client's side of the TLS 1.2 handshake, from ServerHello on (RFC 5246 7.3, figure 1; RFC 8422)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+from trustls.crypto.aead import SuiteAlgorithms12
+from trustls.crypto.key_exchange import BadKeyShare
+from trustls.errors import Incompatibility, Misbehaviour, PeerIncompatible, PeerMisbehaved
+from trustls.handshake.authentication import (
+    check_signature12,
+    chosen_credential,
+    is_rsa,
+    parsed_chain,
+    send_certificate12,
+    send_certificate_verify12,
+    vouched_for,
+)
+from trustls.handshake.binding import client_binding
+from trustls.handshake.client_sessions import MAX_TICKET, remember
+from trustls.handshake.established import ConnectionInfo, Established
+from trustls.handshake.flow import Flow
+from trustls.handshake.key_log import log_master_secret
+from trustls.handshake.parameters import ClientParameters
+from trustls.handshake.solicited import check_solicited
+from trustls.identity.request import CredentialRequest
+from trustls.protocol.key_schedule12 import DirectionKeys12, Exporter12, MasterSecret
+from trustls.protocol.record import Opener12, Sealer12
+from trustls.session.state import MAX_LIFETIME, ClientSession
+from trustls.trust.names import ServerName
+from trustls.trust.verifiers import Peer
+from trustls.wire.enums import ECPointFormat, ExtensionType, ProtocolVersion
+from trustls.wire.messages import ClientHello, Finished, ServerHello
+from trustls.wire.messages12 import (
+    CertificateMessage12,
+    CertificateRequest12,
+    CertificateStatus,
+    ClientKeyExchange,
+    NewSessionTicket12,
+    ServerHelloDone,
+    ServerKeyExchange,
+)
+
+_DEFAULT_LIFETIME: Final = 2 * 3600
+_TLS13_ONLY = (ExtensionType.SUPPORTED_VERSIONS, ExtensionType.KEY_SHARE, ExtensionType.PRE_SHARED_KEY)
+
+
+async def client_handshake12(
+    flow: Flow,
+    client: ClientParameters,
+    server_name: ServerName,
+    hello: ClientHello,
+    session: ClientSession | None,
+    answer: ServerHello,
+    on_requested: Callable[[CredentialRequest], None],
+) -> Established:
+    """The rest of a handshake whose ServerHello settled on TLS 1.2."""
+    flow.speak_tls12()
+    suite = _chosen_suite(client, hello, answer)
+    extended = _negotiated_extended_master_secret(client, answer)
+    flow.transcript.start(suite.hash, keep=True)
+    if hello.session_id and answer.session_id == hello.session_id:
+        if session is None or session.version != ProtocolVersion.TLS1_2:
+            raise PeerMisbehaved(Misbehaviour.SESSION_ID_ECHOED)
+        if session.suite != suite.suite or session.extended_master_secret != extended:
+            raise PeerMisbehaved(Misbehaviour.SESSION_CHANGED)
+        flow.transcript.forget()
+        return await _resume(flow, client, server_name, hello, session, answer, suite)
+    randoms = hello.random + answer.random
+
+    stapled = bool(answer.status_request)
+    peer, exchange = await _authenticate_server(flow, client, server_name, suite, randoms, stapled=stapled)
+    message = await flow.receive(CertificateRequest12, ServerHelloDone)
+    request = None
+    if isinstance(message, CertificateRequest12):
+        request = _credential_request(message)
+        on_requested(request)
+        await flow.receive(ServerHelloDone)
+
+    credential = None
+    if request is not None:
+        credential = await chosen_credential(flow, client, request)
+        send_certificate12(flow, credential)
+    premaster = _send_key_exchange(flow, client, exchange)
+    session_hash = flow.transcript.digest() if extended else None
+    master = MasterSecret.derive(suite, premaster, session_hash=session_hash, randoms=randoms)
+    log_master_secret(client.key_log, hello.random, master)
+    if request is not None and credential is not None:
+        await send_certificate_verify12(flow, credential, request.signature_schemes)
+    flow.transcript.forget()
+
+    client_keys, server_keys = master.record_keys(hello.random, answer.random)
+    flow.send_change_cipher_spec()
+    flow.write_under(Sealer12(client_keys))
+    flow.send(Finished(verify_data=master.verify_data(client=True, transcript_hash=flow.transcript.digest())))
+
+    ticket = await flow.receive(NewSessionTicket12) if answer.session_ticket else None
+    await _receive_finished(flow, master, server_keys)
+    fresh = ClientSession(
+        version=ProtocolVersion.TLS1_2,
+        suite=suite.suite,
+        group=exchange.group,
+        secret=master.secret,
+        ticket=_kept(ticket),
+        session_id=answer.session_id,
+        received_at=client.now(),
+        lifetime=_lifetime(ticket),
+        alpn=answer.alpn,
+        peer=peer,
+        credential=credential,
+        extended_master_secret=extended,
+    )
+    _remember(client, server_name, fresh)
+    return _established(hello, answer, fresh, master, resumed=False)
+
+
+# -- The abbreviated handshake ----------------------------------------------------------------------------------------
+
+
+async def _resume(
+    flow: Flow,
+    client: ClientParameters,
+    server_name: ServerName,
+    hello: ClientHello,
+    session: ClientSession,
+    answer: ServerHello,
+    suite: SuiteAlgorithms12,
+) -> Established:
+    """The handshake of a session that both sides remember (RFC 5246 7.3, figure 2)."""
+    master = MasterSecret(suite, session.secret, session.extended_master_secret)
+    log_master_secret(client.key_log, hello.random, master)
+    client_keys, server_keys = master.record_keys(hello.random, answer.random)
+    ticket = await flow.receive(NewSessionTicket12) if answer.session_ticket else None
+    await _receive_finished(flow, master, server_keys)
+    flow.send_change_cipher_spec()
+    flow.write_under(Sealer12(client_keys))
+    flow.send(Finished(verify_data=master.verify_data(client=True, transcript_hash=flow.transcript.digest())))
+    if ticket is not None and _kept(ticket):
+        session = replace(session, ticket=ticket.ticket, lifetime=_lifetime(ticket), received_at=client.now())
+    _remember(client, server_name, session)
+    return _established(hello, answer, session, master, resumed=True)
+
+
+async def _receive_finished(flow: Flow, master: MasterSecret, server_keys: DirectionKeys12) -> None:
+    await flow.change_cipher_spec(Opener12(server_keys))
+    transcript_hash = flow.transcript.digest()
+    finished = await flow.receive(Finished)
+    if not master.finished_is_valid(finished.verify_data, client=False, transcript_hash=transcript_hash):
+        raise PeerMisbehaved(Misbehaviour.BAD_FINISHED)
+
+
+def _lifetime(ticket: NewSessionTicket12 | None) -> int:
+    # RFC 5077 3.3: a hint of 0 leaves it to the client.
+    return min(ticket.lifetime, MAX_LIFETIME) if ticket is not None and ticket.lifetime else _DEFAULT_LIFETIME
+
+
+def _kept(ticket: NewSessionTicket12 | None) -> bytes:
+    return ticket.ticket if ticket is not None and len(ticket.ticket) <= MAX_TICKET else b""
+
+
+def _remember(client: ClientParameters, server_name: ServerName, session: ClientSession) -> None:
+    if client.sessions is not None and (session.ticket or session.session_id):
+        remember(client.sessions, client_binding(server_name, client), session)
+
+
+def _established(
+    hello: ClientHello, answer: ServerHello, session: ClientSession, master: MasterSecret, *, resumed: bool
+) -> Established:
+    return Established(
+        info=ConnectionInfo(
+            version=ProtocolVersion.TLS1_2,
+            suite=session.suite,
+            group=session.group,
+            alpn=None if answer.alpn is None else answer.alpn.decode("latin-1"),
+            server_name=hello.server_name,
+            credential=session.credential,
+            resumed=resumed,
+        ),
+        peer=session.peer,
+        exporter=Exporter12(master, hello.random + answer.random),
+    )
+
+
+# -- The full handshake -----------------------------------------------------------------------------------------------
+
+
+def _chosen_suite(client: ClientParameters, hello: ClientHello, answer: ServerHello) -> SuiteAlgorithms12:
+    """The suite of a ServerHello that keeps to what was offered."""
+    check_solicited(answer, hello)
+    for kind in answer.extension_types():
+        if kind in _TLS13_ONLY:
+            raise PeerMisbehaved(Misbehaviour.UNEXPECTED_EXTENSION, f"{ExtensionType(kind)} in TLS 1.2")
+    if answer.compression_method:
+        raise PeerMisbehaved(Misbehaviour.BAD_COMPRESSION)
+    if answer.renegotiation_info:
+        # RFC 5746 3.4: in a first handshake there is nothing to be bound to.
+        raise PeerMisbehaved(Misbehaviour.BAD_RENEGOTIATION_INFO)
+    if answer.ec_point_formats is not None and ECPointFormat.UNCOMPRESSED not in answer.ec_point_formats:
+        raise PeerMisbehaved(Misbehaviour.NO_UNCOMPRESSED_POINTS)
+    if answer.alpn is not None and answer.alpn not in client.alpn:
+        raise PeerMisbehaved(Misbehaviour.ALPN_NOT_OFFERED, repr(answer.alpn))
+    suite = next((item for item in client.provider.suites12 if item.suite == answer.cipher_suite), None)
+    if suite is None:
+        raise PeerMisbehaved(Misbehaviour.SUITE_NOT_OFFERED, str(answer.cipher_suite))
+    return suite
+
+
+def _negotiated_extended_master_secret(client: ClientParameters, answer: ServerHello) -> bool:
+    if answer.extended_master_secret is None and client.require_extended_master_secret:
+        raise PeerIncompatible(Incompatibility.NO_EXTENDED_MASTER_SECRET)
+    return bool(answer.extended_master_secret)
+
+
+async def _authenticate_server(
+    flow: Flow,
+    client: ClientParameters,
+    server_name: ServerName,
+    suite: SuiteAlgorithms12,
+    randoms: bytes,
+    *,
+    stapled: bool,
+) -> tuple[Peer, ServerKeyExchange]:
+    """Certificate and ServerKeyExchange: who the server is, proven by its signature over its ephemeral key."""
+    message = await flow.receive(CertificateMessage12)
+    if not message.certificates:
+        raise PeerMisbehaved(Misbehaviour.NO_SERVER_CERTIFICATE)
+    chain = parsed_chain(message.certificates)
+    exchange: ServerKeyExchange
+    ocsp_response = b""
+    if stapled:
+        # RFC 6066 8: a server that promised a CertificateStatus may still leave it out.
+        status = await flow.receive(CertificateStatus, ServerKeyExchange)
+        if isinstance(status, CertificateStatus):
+            ocsp_response = status.response
+            exchange = await flow.receive(ServerKeyExchange)
+        else:
+            exchange = status
+    else:
+        exchange = await flow.receive(ServerKeyExchange)
+    peer = await flow.outside(
+        "verify the server's certificate",
+        client.verifier.verify_server,
+        chain,
+        server_name,
+        now=client.now(),
+        ocsp_response=ocsp_response,
+    )
+    if is_rsa(chain[0]) != suite.signs_with_rsa:
+        raise PeerMisbehaved(Misbehaviour.KEY_NOT_FOR_SUITE, f"{suite.suite}")
+    check_signature12(
+        chain[0],
+        exchange.scheme,
+        exchange.signature,
+        randoms + exchange.parameters(),
+        offered=client.provider.offered_schemes12,
+    )
+    return vouched_for(peer), exchange
+
+
+def _send_key_exchange(flow: Flow, client: ClientParameters, exchange: ServerKeyExchange) -> bytes:
+    """ClientKeyExchange; the premaster secret."""
+    group = next((item for item in client.provider.ecdhe_groups if item.group == exchange.group), None)
+    if group is None:
+        raise PeerMisbehaved(Misbehaviour.GROUP_NOT_OFFERED, str(exchange.group))
+    try:
+        public, premaster = group.respond(exchange.public)
+    except BadKeyShare as error:
+        raise PeerMisbehaved(Misbehaviour.BAD_KEY_SHARE, str(error)) from None
+    flow.send(ClientKeyExchange(public=public))
+    return premaster
+
+
+def _credential_request(request: CertificateRequest12) -> CredentialRequest:
+    return CredentialRequest(
+        version=ProtocolVersion.TLS1_2,
+        authorities=request.certificate_authorities,
+        signature_schemes=request.signature_algorithms,
+        signature_schemes_cert=request.signature_algorithms,
+        certificate_types=request.certificate_types,
+    )

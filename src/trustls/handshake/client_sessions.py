@@ -1,0 +1,169 @@
+"""A client's side of resumption: which keys it offers, and the tickets it is given (RFC 9846 4.3.11, 4.7.1)."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from trustls.crypto.hashing import HashAlgorithm
+from trustls.errors import CertificateRejected
+from trustls.handshake.authentication import vouched_for
+from trustls.handshake.binding import client_binding
+from trustls.handshake.flow import Flow
+from trustls.handshake.parameters import ClientParameters
+from trustls.identity.credential import Credential
+from trustls.protocol.key_schedule import EarlySecret, ResumptionSecret
+from trustls.session.psk import ExternalPsk
+from trustls.session.state import MAX_LIFETIME, ClientSession
+from trustls.session.store import ClientSessionStore
+from trustls.trust.names import ServerName
+from trustls.trust.verifiers import Peer
+from trustls.wire.enums import NamedGroup, ProtocolVersion
+from trustls.wire.extensions import OfferedPsks, PskIdentity
+from trustls.wire.messages import ClientHello, NewSessionTicket, encode_message
+
+RESUMPTION_BINDER = b"res binder"
+# How many sessions are looked at for one that still can be used.
+_MAX_TRIED = 8
+# Longer tickets are not kept: the next ClientHello has to carry one, beside all else, in 2^16 bytes.
+MAX_TICKET = 1 << 15
+
+_logger = logging.getLogger("trustls.session")
+
+
+@dataclass(slots=True)
+class OfferedPsk:
+    """One key on offer: from a session, or given beforehand."""
+
+    identity: PskIdentity
+    early: EarlySecret
+    binder_label: bytes
+    session: ClientSession | None
+
+    @property
+    def algorithm(self) -> HashAlgorithm:
+        """The hash function that its suite must have."""
+        return self.early.algorithm
+
+
+async def usable_session(flow: Flow, client: ClientParameters, server_name: ServerName) -> ClientSession | None:
+    """A session with this server that can be resumed now, if there is one; its server is verified anew."""
+    if client.sessions is None:
+        return None
+    key = client_binding(server_name, client)
+    now = client.now()
+    for _ in range(_MAX_TRIED):
+        session = _taken(client.sessions, key)
+        if session is None:
+            return None
+        if session.is_expired(now) or session.suite not in client.cipher_suites:
+            continue
+        bound = session.extended_master_secret or session.version == ProtocolVersion.TLS1_3
+        if client.require_extended_master_secret and not bound:
+            continue
+        try:
+            peer = await flow.outside(
+                "verify the server's certificate again",
+                client.verifier.verify_server,
+                session.peer.presented,
+                server_name,
+                now=now,
+                ocsp_response=b"",
+            )
+        except CertificateRejected:
+            continue  # Trust has changed, or the certificate has expired: it must show a better one.
+        vouched_for(peer)
+        return session
+    return None
+
+
+def _taken(store: ClientSessionStore, key: bytes) -> ClientSession | None:
+    try:
+        return store.take(key)
+    except Exception as error:  # noqa: BLE001 (a store that fails costs resumption, never a handshake)
+        _logger.warning("the session store failed: %s: %s", type(error).__name__, error)
+        return None
+
+
+def remember(store: ClientSessionStore, key: bytes, session: ClientSession) -> None:
+    """Put a session into the store, if that works."""
+    try:
+        store.put(key, session)
+    except Exception as error:  # noqa: BLE001 (as above)
+        _logger.warning("the session store failed: %s: %s", type(error).__name__, error)
+
+
+def offered_psks(client: ClientParameters, session: ClientSession | None) -> tuple[OfferedPsk, ...]:
+    """The session's key, and the external ones."""
+    offered = []
+    if session is not None and session.version == ProtocolVersion.TLS1_3:
+        algorithm = next(suite.hash for suite in client.provider.suites if suite.suite == session.suite)
+        identity = PskIdentity(session.ticket, session.obfuscated_age(client.now()))
+        offered.append(OfferedPsk(identity, EarlySecret.derive(algorithm, session.secret), RESUMPTION_BINDER, session))
+    offered += [_external(psk) for psk in client.external_psks]
+    return tuple(offered)
+
+
+def _external(psk: ExternalPsk) -> OfferedPsk:
+    early = EarlySecret.derive(psk.algorithm, psk.key)
+    return OfferedPsk(PskIdentity(psk.identity, 0), early, psk.binder_label, None)
+
+
+def bind(flow: Flow, hello: ClientHello, offered: tuple[OfferedPsk, ...]) -> None:
+    """Put the offered keys into `hello`, each with its binder over the transcript and `hello` up to the binders."""
+    if not offered:
+        hello.pre_shared_key = None
+        return
+    identities = tuple([psk.identity for psk in offered])
+    hello.pre_shared_key = OfferedPsks(identities, tuple([bytes(psk.algorithm.length) for psk in offered]))
+    binders_length = 2 + sum(1 + psk.algorithm.length for psk in offered)
+    partial = flow.transcript.content() + encode_message(hello)[:-binders_length]
+    binders = tuple([psk.early.binder(psk.binder_label, psk.algorithm.hash(partial)) for psk in offered])
+    hello.pre_shared_key = OfferedPsks(identities, binders)
+
+
+class TicketReceiver:
+    """Turns the tickets of one connection into sessions. It stays with the connection."""
+
+    __slots__ = ("_alpn", "_client", "_credential", "_group", "_key", "_peer", "_secret", "_store")
+
+    def __init__(
+        self,
+        client: ClientParameters,
+        store: ClientSessionStore,
+        server_name: ServerName,
+        *,
+        secret: ResumptionSecret,
+        group: NamedGroup,
+        alpn: bytes | None,
+        peer: Peer,
+        credential: Credential | None,
+    ) -> None:
+        self._client = client
+        self._store = store
+        self._key = client_binding(server_name, client)
+        self._secret = secret
+        self._group = group
+        self._alpn = alpn
+        self._peer = peer
+        self._credential = credential
+
+    def take(self, ticket: NewSessionTicket) -> None:
+        """Keep the session of a ticket, unless it is good for nothing, or too long for a ClientHello to carry."""
+        if not ticket.lifetime or len(ticket.ticket) > MAX_TICKET:
+            return
+        session = ClientSession(
+            version=ProtocolVersion.TLS1_3,
+            suite=self._secret.suite.suite,
+            group=self._group,
+            secret=self._secret.psk(ticket.nonce),
+            ticket=ticket.ticket,
+            received_at=self._client.now(),
+            lifetime=min(ticket.lifetime, MAX_LIFETIME),
+            age_add=ticket.age_add,
+            alpn=self._alpn,
+            peer=self._peer,
+            credential=self._credential,
+            max_early_data=ticket.early_data or 0,
+        )
+        remember(self._store, self._key, session)

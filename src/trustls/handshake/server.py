@@ -1,0 +1,46 @@
+"""The server's start, the same for both versions: ClientHello, and which version it leads to."""
+
+from __future__ import annotations
+
+from trustls.errors import Incompatibility, Misbehaviour, PeerIncompatible, PeerMisbehaved
+from trustls.handshake.established import Established
+from trustls.handshake.flow import Flow
+from trustls.handshake.parameters import ServerParameters
+from trustls.handshake.server12 import server_handshake12
+from trustls.handshake.server13 import server_handshake13
+from trustls.wire.enums import CipherSuite, ProtocolVersion
+from trustls.wire.messages import ClientHello
+
+
+async def server_handshake(flow: Flow, server: ServerParameters) -> Established:
+    """The whole handshake."""
+    hello = await flow.receive(ClientHello)
+    if _chosen_version(server, hello) == ProtocolVersion.TLS1_3:
+        return await server_handshake13(flow, server, hello)
+    return await server_handshake12(flow, server, hello)
+
+
+def _chosen_version(server: ServerParameters, hello: ClientHello) -> ProtocolVersion:
+    """The newest version that both speak (RFC 9846 4.3.1)."""
+    if hello.legacy_version <= ProtocolVersion.SSL3:
+        # RFC 9846 E.5: not even as the field that nobody reads.
+        raise PeerIncompatible(Incompatibility.NO_COMMON_VERSION, f"the client's hello says {hello.legacy_version}")
+    versions = hello.supported_versions
+    if versions is None:
+        # RFC 9846 E.2: without the extension the field says what the client speaks at the most.
+        newest = min(hello.legacy_version, ProtocolVersion.TLS1_2)
+        versions = (ProtocolVersion(newest),)
+    for version in server.versions:
+        if version in versions:
+            if CipherSuite.TLS_FALLBACK_SCSV in hello.cipher_suites and version != server.versions[0]:
+                # RFC 7507 3: this client could do better, and was kept from it.
+                raise PeerIncompatible(Incompatibility.INAPPROPRIATE_FALLBACK, f"to {version}")
+            if b"\0" not in hello.compression_methods or (
+                version == ProtocolVersion.TLS1_3 and hello.compression_methods != b"\0"
+            ):
+                raise PeerMisbehaved(Misbehaviour.BAD_COMPRESSION)
+            return version
+    raise PeerIncompatible(
+        Incompatibility.NO_COMMON_VERSION,
+        f"the client speaks {', '.join(map(str, versions))}, this server {', '.join(map(str, server.versions))}",
+    )

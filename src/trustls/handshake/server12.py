@@ -1,0 +1,363 @@
+"""The server's side of the TLS 1.2 handshake, from ClientHello on (RFC 5246 7.3, figure 1; RFC 8422)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trustls.crypto.aead import SuiteAlgorithms12
+from trustls.crypto.key_exchange import BadKeyShare, KeyExchangeGroup, PrivateShare
+from trustls.errors import Incompatibility, Misbehaviour, PeerIncompatible, PeerMisbehaved
+from trustls.handshake.alpn import chosen_alpn
+from trustls.handshake.authentication import (
+    check_signature12,
+    parsed_chain,
+    require_certificate,
+    send_certificate12,
+    vouched_for,
+)
+from trustls.handshake.binding import server_binding
+from trustls.handshake.established import ConnectionInfo, Established
+from trustls.handshake.flow import Flow
+from trustls.handshake.key_log import log_master_secret
+from trustls.handshake.parameters import ServerParameters
+from trustls.handshake.server_sessions import find_session, new_identifier, store_under, stored
+from trustls.identity.credential import Credential
+from trustls.identity.selection import OfferedHello, for_server_name
+from trustls.protocol.key_schedule12 import DirectionKeys12, Exporter12, MasterSecret
+from trustls.protocol.record import Opener12, Sealer12
+from trustls.session.state import ServerSession
+from trustls.session.tickets import StoredSessions, Tickets
+from trustls.trust.certificate import Certificate
+from trustls.trust.verifiers import ClientVerifier, Peer
+from trustls.wire.enums import (
+    CipherSuite,
+    ClientCertificateType,
+    ECPointFormat,
+    NamedGroup,
+    ProtocolVersion,
+    SignatureScheme,
+)
+from trustls.wire.messages import DOWNGRADE_TO_TLS12, CertificateVerify, ClientHello, Finished, ServerHello
+from trustls.wire.messages12 import (
+    CertificateMessage12,
+    CertificateRequest12,
+    CertificateStatus,
+    ClientKeyExchange,
+    NewSessionTicket12,
+    ServerHelloDone,
+    ServerKeyExchange,
+    ecdh_parameters,
+)
+
+
+@dataclass(slots=True)
+class _Choice:
+    """What the server settles on."""
+
+    credential: Credential
+    scheme: SignatureScheme
+    suite: SuiteAlgorithms12
+    group: KeyExchangeGroup
+    alpn: bytes | None
+    extended: bool
+
+
+async def server_handshake12(flow: Flow, server: ServerParameters, hello: ClientHello) -> Established:
+    """The rest of a handshake whose ClientHello leads to TLS 1.2."""
+    flow.speak_tls12()
+    _check_hello(server, hello)
+    resumable = await _resumable(flow, server, hello)
+    if resumable is not None:
+        return await _resume(flow, server, hello, *resumable)
+
+    choice = _choose(server, hello)
+    suite = choice.suite
+    policy = server.resumption
+    gives_ticket = isinstance(policy, Tickets) and hello.session_ticket is not None
+    session_id = new_identifier() if isinstance(policy, StoredSessions) else b""
+    answer = _server_hello(server, hello, suite, choice.alpn, session_id=session_id, ticket=gives_ticket)
+    if hello.status_request is not None and choice.credential.ocsp_response is not None:
+        answer.status_request = True
+    flow.send(answer)
+    flow.transcript.start(suite.hash, keep=True)
+    randoms = hello.random + answer.random
+
+    send_certificate12(flow, choice.credential)
+    if answer.status_request and choice.credential.ocsp_response is not None:
+        flow.send(CertificateStatus(response=choice.credential.ocsp_response))
+    share = await _send_key_exchange(flow, choice, randoms)
+    verifier = server.client_auth.verifier
+    if verifier is not None:
+        flow.send(_certificate_request(server))
+    flow.send(ServerHelloDone())
+
+    chain = () if verifier is None else await _client_chain(flow, server)
+    premaster = _premaster(share, await flow.receive(ClientKeyExchange))
+    session_hash = flow.transcript.digest() if choice.extended else None
+    master = MasterSecret.derive(suite, premaster, session_hash=session_hash, randoms=randoms)
+    log_master_secret(server.key_log, hello.random, master)
+    peer = None
+    if verifier is not None and chain:
+        peer = await _authenticate_client(flow, server, verifier, chain)
+    flow.transcript.forget()
+
+    client_keys, server_keys = master.record_keys(hello.random, answer.random)
+    await _receive_finished(flow, master, client_keys)
+    if policy is not None:
+        session = _session(server, hello, choice, master, peer, policy.lifetime)
+        if gives_ticket:
+            ticket = await stored(flow, server, session)
+            flow.send(NewSessionTicket12(lifetime=policy.lifetime, ticket=ticket or b""))
+        elif isinstance(policy, StoredSessions):
+            await store_under(flow, policy, session_id, session)
+    _send_finished(flow, master, server_keys)
+
+    return Established(
+        info=ConnectionInfo(
+            version=ProtocolVersion.TLS1_2,
+            suite=suite.suite,
+            group=choice.group.group,
+            alpn=None if choice.alpn is None else choice.alpn.decode("latin-1"),
+            server_name=hello.server_name,
+            credential=choice.credential,
+        ),
+        peer=peer,
+        exporter=Exporter12(master, randoms),
+    )
+
+
+async def _receive_finished(flow: Flow, master: MasterSecret, client_keys: DirectionKeys12) -> None:
+    await flow.change_cipher_spec(Opener12(client_keys))
+    transcript_hash = flow.transcript.digest()
+    finished = await flow.receive(Finished)
+    if not master.finished_is_valid(finished.verify_data, client=True, transcript_hash=transcript_hash):
+        raise PeerMisbehaved(Misbehaviour.BAD_FINISHED)
+
+
+def _send_finished(flow: Flow, master: MasterSecret, server_keys: DirectionKeys12) -> None:
+    flow.send_change_cipher_spec()
+    flow.write_under(Sealer12(server_keys))
+    flow.send(Finished(verify_data=master.verify_data(client=False, transcript_hash=flow.transcript.digest())))
+
+
+# -- The abbreviated handshake ----------------------------------------------------------------------------------------
+
+
+async def _resumable(
+    flow: Flow, server: ServerParameters, hello: ClientHello
+) -> tuple[ServerSession, Peer | None, SuiteAlgorithms12] | None:
+    """The session that the client wants to go on with, if it can; its client is verified anew."""
+    identifier = hello.session_ticket if isinstance(server.resumption, Tickets) else hello.session_id
+    if not identifier or server.resumption is None:
+        return None
+    found = await find_session(flow, server, identifier, ProtocolVersion.TLS1_2, hello.server_name)
+    if found is None:
+        return None
+    session, peer = found
+    suite = next((item for item in server.provider.suites12 if item.suite == session.suite), None)
+    if suite is None or session.suite not in hello.cipher_suites:
+        return None
+    extends = bool(hello.extended_master_secret)
+    if session.extended_master_secret and not extends:
+        # RFC 7627 5.3: the session was bound to its handshake, and this client no longer binds.
+        raise PeerIncompatible(Incompatibility.NO_EXTENDED_MASTER_SECRET)
+    return (session, peer, suite) if session.extended_master_secret == extends else None
+
+
+async def _resume(
+    flow: Flow,
+    server: ServerParameters,
+    hello: ClientHello,
+    session: ServerSession,
+    peer: Peer | None,
+    suite: SuiteAlgorithms12,
+) -> Established:
+    """The handshake of a session that both sides remember (RFC 5246 7.3, figure 2)."""
+    alpn = chosen_alpn(server, hello)
+    answer = _server_hello(server, hello, suite, alpn, session_id=hello.session_id, ticket=False)
+    answer.server_name = None  # RFC 6066 3: not when a session is resumed.
+    flow.send(answer)
+    flow.transcript.start(suite.hash)
+    master = MasterSecret(suite, session.secret, session.extended_master_secret)
+    log_master_secret(server.key_log, hello.random, master)
+    client_keys, server_keys = master.record_keys(hello.random, answer.random)
+    _send_finished(flow, master, server_keys)
+    await _receive_finished(flow, master, client_keys)
+    return Established(
+        info=ConnectionInfo(
+            version=ProtocolVersion.TLS1_2,
+            suite=suite.suite,
+            group=session.group,
+            alpn=None if alpn is None else alpn.decode("latin-1"),
+            server_name=hello.server_name,
+            credential=None,
+            resumed=True,
+        ),
+        peer=peer,
+        exporter=Exporter12(master, hello.random + answer.random),
+    )
+
+
+def _session(
+    server: ServerParameters,
+    hello: ClientHello,
+    choice: _Choice,
+    master: MasterSecret,
+    peer: Peer | None,
+    lifetime: int,
+) -> ServerSession:
+    return ServerSession(
+        version=ProtocolVersion.TLS1_2,
+        suite=choice.suite.suite,
+        group=choice.group.group,
+        secret=master.secret,
+        binding=server_binding(server.client_auth),
+        server_name=hello.server_name,
+        alpn=choice.alpn,
+        client_chain=() if peer is None else tuple([certificate.der for certificate in peer.presented]),
+        issued_at=int(server.now() * 1000),
+        lifetime=lifetime,
+        extended_master_secret=choice.extended,
+    )
+
+
+# -- The hellos -------------------------------------------------------------------------------------------------------
+
+
+def _check_hello(server: ServerParameters, hello: ClientHello) -> None:
+    """Refuse what no TLS 1.2 handshake may have here."""
+    if hello.ec_point_formats is not None and ECPointFormat.UNCOMPRESSED not in hello.ec_point_formats:
+        raise PeerMisbehaved(Misbehaviour.NO_UNCOMPRESSED_POINTS)
+    if hello.renegotiation_info:
+        # RFC 5746 3.6: in a first handshake there is nothing to be bound to.
+        raise PeerMisbehaved(Misbehaviour.BAD_RENEGOTIATION_INFO)
+    if not hello.extended_master_secret and server.require_extended_master_secret:
+        raise PeerIncompatible(Incompatibility.NO_EXTENDED_MASTER_SECRET)
+
+
+def _choose(server: ServerParameters, hello: ClientHello) -> _Choice:
+    if hello.signature_algorithms is None:
+        # RFC 5246 7.4.1.4.1: that means SHA-1.
+        raise PeerIncompatible(Incompatibility.NO_COMMON_SCHEME, "the client does not say what it verifies")
+    schemes = hello.signature_algorithms
+    usable = _credentials_with_suite(server, hello)
+    credential = for_server_name(OfferedHello(ProtocolVersion.TLS1_2, hello.server_name, schemes), usable)
+    scheme = credential.scheme_for(schemes, ProtocolVersion.TLS1_2)
+    if scheme is None:
+        raise PeerIncompatible(Incompatibility.NO_COMMON_SCHEME)
+    return _Choice(
+        credential=credential,
+        scheme=scheme,
+        suite=_chosen_suite(server, hello, credential),
+        group=_chosen_group(server, hello),
+        alpn=chosen_alpn(server, hello),
+        extended=bool(hello.extended_master_secret),
+    )
+
+
+def _credentials_with_suite(server: ServerParameters, hello: ClientHello) -> list[Credential]:
+    """The credentials for whose kind of key the client offers a suite."""
+    kinds = {item.signs_with_rsa for item in server.provider.suites12 if item.suite in hello.cipher_suites}
+    usable = [item for item in server.credentials if item.signs_with_rsa in kinds]
+    if not usable:
+        raise PeerIncompatible(
+            Incompatibility.NO_COMMON_SUITE, f"the client offers {', '.join(map(str, hello.cipher_suites[:16]))}"
+        )
+    return usable
+
+
+def _chosen_suite(server: ServerParameters, hello: ClientHello, credential: Credential) -> SuiteAlgorithms12:
+    """The client's most preferred suite that is ours too and goes with the credential's key."""
+    ours = {item.suite: item for item in server.provider.suites12 if item.signs_with_rsa == credential.signs_with_rsa}
+    for suite in hello.cipher_suites:
+        if suite in ours:
+            return ours[suite]
+    raise PeerIncompatible(Incompatibility.NO_COMMON_SUITE)
+
+
+def _chosen_group(server: ServerParameters, hello: ClientHello) -> KeyExchangeGroup:
+    # RFC 8422 4: who does not say takes any; P-256 is what everybody has.
+    offered = hello.supported_groups or (NamedGroup.SECP256R1,)
+    for item in server.provider.ecdhe_groups:
+        if item.group in offered:
+            return item
+    raise PeerIncompatible(Incompatibility.NO_COMMON_GROUP, f"the client offers {', '.join(map(str, offered[:16]))}")
+
+
+def _server_hello(
+    server: ServerParameters,
+    hello: ClientHello,
+    suite: SuiteAlgorithms12,
+    alpn: bytes | None,
+    *,
+    session_id: bytes,
+    ticket: bool,
+) -> ServerHello:
+    random = server.provider.random(32)
+    if ProtocolVersion.TLS1_3 in server.versions:
+        random = random[:-8] + DOWNGRADE_TO_TLS12  # RFC 9846 4.2.3: so that a client that could do better knows.
+    secure = (
+        hello.renegotiation_info is not None or CipherSuite.TLS_EMPTY_RENEGOTIATION_INFO_SCSV in hello.cipher_suites
+    )
+    return ServerHello(
+        random=random,
+        session_id=session_id,
+        cipher_suite=suite.suite,
+        server_name=True if hello.server_name is not None else None,
+        ec_point_formats=(ECPointFormat.UNCOMPRESSED,) if hello.ec_point_formats is not None else None,
+        extended_master_secret=True if hello.extended_master_secret else None,
+        session_ticket=True if ticket else None,
+        renegotiation_info=b"" if secure else None,
+        alpn=alpn,
+    )
+
+
+# -- Key exchange -----------------------------------------------------------------------------------------------------
+
+
+async def _send_key_exchange(flow: Flow, choice: _Choice, randoms: bytes) -> PrivateShare:
+    """ServerKeyExchange: an ephemeral key, signed together with both randoms."""
+    share = choice.group.start()
+    content = randoms + ecdh_parameters(choice.group.group, share.public)
+    signature = await flow.outside("sign", choice.credential.signer.sign, choice.scheme, content)
+    flow.send(
+        ServerKeyExchange(group=choice.group.group, public=share.public, scheme=choice.scheme, signature=signature)
+    )
+    return share
+
+
+def _premaster(share: PrivateShare, exchange: ClientKeyExchange) -> bytes:
+    try:
+        return share.complete(exchange.public)
+    except BadKeyShare as error:
+        raise PeerMisbehaved(Misbehaviour.BAD_KEY_SHARE, str(error)) from None
+
+
+# -- Client authentication --------------------------------------------------------------------------------------------
+
+
+def _certificate_request(server: ServerParameters) -> CertificateRequest12:
+    """What certificates are accepted. The list of authorities is a field here, and may be empty."""
+    return CertificateRequest12(
+        certificate_types=(ClientCertificateType.ECDSA_SIGN, ClientCertificateType.RSA_SIGN),
+        signature_algorithms=server.provider.offered_schemes12,
+        certificate_authorities=server.client_auth.hints,
+    )
+
+
+async def _client_chain(flow: Flow, server: ServerParameters) -> tuple[Certificate, ...]:
+    message = await flow.receive(CertificateMessage12)
+    if not message.certificates:
+        require_certificate(server.client_auth.mode, ProtocolVersion.TLS1_2)
+    return parsed_chain(message.certificates)
+
+
+async def _authenticate_client(
+    flow: Flow, server: ServerParameters, verifier: ClientVerifier, chain: tuple[Certificate, ...]
+) -> Peer:
+    """CertificateVerify, over every message before it: who the client is, proven."""
+    signed = flow.transcript.content()
+    proof = await flow.receive(CertificateVerify)
+    peer = await flow.outside("verify the client's certificate", verifier.verify_client, chain, now=server.now())
+    check_signature12(chain[0], proof.scheme, proof.signature, signed, offered=server.provider.offered_schemes12)
+    return vouched_for(peer)

@@ -1,0 +1,252 @@
+"""A server's side of resumption: which offered key it takes, and the tickets it gives (RFC 9846 4.3.11, 4.7.1).
+
+A ticket that is forged, expired, of another key, another configuration or another client is no error: it is passed
+over, and the handshake is a full one.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from trustls.crypto.aead import SuiteAlgorithms
+from trustls.errors import CertificateRejected, InternalError, Misbehaviour, PeerMisbehaved
+from trustls.handshake.authentication import vouched_for
+from trustls.handshake.binding import server_binding
+from trustls.handshake.client_sessions import RESUMPTION_BINDER
+from trustls.handshake.flow import Flow, Outside
+from trustls.handshake.parameters import ServerParameters
+from trustls.protocol.key_schedule import EarlySecret, ResumptionSecret
+from trustls.session.state import ServerSession
+from trustls.session.tickets import NAME_LENGTH, StoredSessions, Tickets
+from trustls.trust.certificate import Certificate
+from trustls.trust.client_auth import ClientAuthMode
+from trustls.trust.verifiers import Peer
+from trustls.wire.enums import NamedGroup, ProtocolVersion, PskKeyExchangeMode
+from trustls.wire.extensions import PskIdentity
+from trustls.wire.messages import ClientHello, NewSessionTicket
+
+_IDENTIFIER_LENGTH: Final = 32
+# RFC 9846 4.3.11 lets a client offer as many as fit; each costs a lookup.
+_MAX_TRIED: Final = 8
+_MAX_TICKET: Final = 1 << 15
+
+_logger = logging.getLogger("trustls.session")
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class AcceptedPsk:
+    """The key that the server takes, by its place in the ClientHello. `session` is None for an external one."""
+
+    index: int
+    suite: SuiteAlgorithms
+    early: EarlySecret
+    binder_label: bytes
+    external_identity: bytes | None
+    session: ServerSession | None = None
+    peer: Peer | None = None
+    max_early_data: int = 0
+
+
+async def accepted_psk(
+    flow: Flow, server: ServerParameters, hello: ClientHello, suites: tuple[SuiteAlgorithms, ...]
+) -> AcceptedPsk | None:
+    """The first offered key that can be used with one of `suites`, its binder checked; None for a full handshake."""
+    offer = hello.pre_shared_key
+    modes = hello.psk_key_exchange_modes
+    if offer is None or modes is None or PskKeyExchangeMode.PSK_DHE_KE not in modes:
+        return None
+    for index, identity in enumerate(offer.identities[:_MAX_TRIED]):
+        accepted = _external(server, suites, index, identity)
+        if accepted is None:
+            accepted = await _resumed(flow, server, hello, suites, index, identity)
+        if accepted is not None:
+            binders_length = 2 + sum(1 + len(binder) for binder in offer.binders)
+            partial = accepted.suite.hash.hash(flow.transcript.content()[:-binders_length])
+            if not accepted.early.binder_is_valid(offer.binders[index], accepted.binder_label, partial):
+                raise PeerMisbehaved(Misbehaviour.BAD_BINDER)
+            return accepted
+    return None
+
+
+def _external(
+    server: ServerParameters, suites: tuple[SuiteAlgorithms, ...], index: int, identity: PskIdentity
+) -> AcceptedPsk | None:
+    for psk in server.external_psks:
+        if psk.identity == identity.identity:
+            for suite in suites:
+                if suite.hash.name == psk.hash:
+                    early = EarlySecret.derive(suite.hash, psk.key)
+                    return AcceptedPsk(index, suite, early, psk.binder_label, psk.identity)
+    return None
+
+
+async def _resumed(
+    flow: Flow,
+    server: ServerParameters,
+    hello: ClientHello,
+    suites: tuple[SuiteAlgorithms, ...],
+    index: int,
+    identity: PskIdentity,
+) -> AcceptedPsk | None:
+    found = await find_session(flow, server, identity.identity, ProtocolVersion.TLS1_3, hello.server_name)
+    if found is None:
+        return None
+    session, peer = found
+    # RFC 9846 4.3.11: the hash must be the session's; the session's own suite is best, early data needs it.
+    able = [suite for suite in suites if suite.hash.length == len(session.secret)]
+    if not able:
+        return None
+    suite = next((suite for suite in able if suite.suite == session.suite), able[0])
+    early = EarlySecret.derive(suite.hash, session.secret)
+    allowed = _early_data_allowed(server, hello, suite, session, index, identity)
+    return AcceptedPsk(index, suite, early, RESUMPTION_BINDER, None, session, peer, allowed)
+
+
+def _early_data_allowed(
+    server: ServerParameters,
+    hello: ClientHello,
+    suite: SuiteAlgorithms,
+    session: ServerSession,
+    index: int,
+    identity: PskIdentity,
+) -> int:
+    """How many bytes of early data this session may bring now (RFC 9846 4.3.10, 8.3)."""
+    policy = server.resumption
+    if not hello.early_data or index or not isinstance(policy, StoredSessions) or suite.suite != session.suite:
+        return 0
+    claimed = (identity.obfuscated_ticket_age - session.age_add) & 0xFFFFFFFF
+    actual = server.now() * 1000 - session.issued_at
+    if abs(actual - claimed) > policy.early_data_window * 1000:
+        return 0
+    return min(session.max_early_data, policy.max_early_data)
+
+
+async def find_session(
+    flow: Flow, server: ServerParameters, identifier: bytes, version: ProtocolVersion, server_name: str | None
+) -> tuple[ServerSession, Peer | None] | None:
+    """The session that a ticket or a session id stands for, and its client, verified anew.
+
+    None unless it belongs to this version, name and configuration, is fresh, and its client is still believed.
+    """
+    data = await _opened(flow, server, identifier, single_use=version == ProtocolVersion.TLS1_3)
+    session = None if data is None else ServerSession.parse(data)
+    if (
+        session is None
+        or session.version != version
+        or session.server_name != server_name
+        or session.binding != server_binding(server.client_auth)
+        or session.is_expired(server.now())
+    ):
+        return None
+    verifier = server.client_auth.verifier
+    if verifier is None or not session.client_chain:
+        # A client that came without a certificate stays without one: where one is required, it must show it.
+        required = server.client_auth.mode is ClientAuthMode.REQUIRED
+        return None if required or session.client_chain else (session, None)
+    try:
+        chain = tuple([Certificate.from_der(der) for der in session.client_chain])
+        peer = await flow.outside(
+            "verify the client's certificate again", verifier.verify_client, chain, now=server.now()
+        )
+    except CertificateRejected:
+        return None
+    return session, vouched_for(peer)
+
+
+async def _opened(flow: Flow, server: ServerParameters, identifier: bytes, *, single_use: bool) -> bytes | None:
+    policy = server.resumption
+    if isinstance(policy, Tickets):
+        if not NAME_LENGTH < len(identifier) <= _MAX_TICKET:
+            return None
+        name = identifier[:NAME_LENGTH]
+        key = await _or_none(flow.outside("look up a ticket key", policy.keys.named, name, server.now()))
+        return None if key is None else key.open(identifier)
+    if isinstance(policy, StoredSessions):
+        if len(identifier) != _IDENTIFIER_LENGTH:
+            return None
+        look_up = policy.store.take if single_use else policy.store.get
+        return await _or_none(flow.outside("look up a session", look_up, identifier))
+    return None
+
+
+async def _or_none(answer: Outside[T | None]) -> T | None:
+    """What a store or a key source gives; one that fails costs resumption, never a handshake."""
+    try:
+        return await answer
+    except InternalError as error:
+        _logger.warning("%s", error)
+        return None
+
+
+async def stored(flow: Flow, server: ServerParameters, session: ServerSession) -> bytes | None:
+    """What stands for the session from now on, a ticket or a name; None when it cannot be kept."""
+    policy = server.resumption
+    encoded = session.encode()
+    if isinstance(policy, Tickets):
+        if len(encoded) > _MAX_TICKET - 64:
+            return None  # A chain this long would not fit into the client's next hello.
+        key = await _or_none(flow.outside("get a ticket key", policy.keys.current, server.now()))
+        return None if key is None else key.seal(encoded)
+    if isinstance(policy, StoredSessions):
+        identifier = new_identifier()
+        await store_under(flow, policy, identifier, session)
+        return identifier
+    return None
+
+
+def new_identifier() -> bytes:
+    """A name for a session that nobody can guess."""
+    return secrets.token_bytes(_IDENTIFIER_LENGTH)
+
+
+async def store_under(flow: Flow, policy: StoredSessions, identifier: bytes, session: ServerSession) -> None:
+    """Keep the session under this name."""
+    encoded = session.encode()
+    await _or_none(flow.outside("store a session", policy.store.put, identifier, encoded, session.lifetime))
+
+
+async def send_tickets(
+    flow: Flow,
+    server: ServerParameters,
+    hello: ClientHello,
+    secret: ResumptionSecret,
+    *,
+    group: NamedGroup,
+    alpn: bytes | None,
+    peer: Peer | None,
+) -> None:
+    """Give the client its tickets, if it can use any."""
+    policy = server.resumption
+    modes = hello.psk_key_exchange_modes
+    if policy is None or modes is None or PskKeyExchangeMode.PSK_DHE_KE not in modes:
+        return
+    max_early_data = policy.max_early_data if isinstance(policy, StoredSessions) else 0
+    for number in range(policy.count):
+        nonce = number.to_bytes(1, "big")
+        age_add = secrets.randbits(32)
+        session = ServerSession(
+            version=ProtocolVersion.TLS1_3,
+            suite=secret.suite.suite,
+            group=group,
+            secret=secret.psk(nonce),
+            binding=server_binding(server.client_auth),
+            server_name=hello.server_name,
+            alpn=alpn,
+            client_chain=() if peer is None else tuple([certificate.der for certificate in peer.presented]),
+            issued_at=int(server.now() * 1000),
+            lifetime=policy.lifetime,
+            age_add=age_add,
+            max_early_data=max_early_data,
+        )
+        ticket = await stored(flow, server, session)
+        if ticket is None:
+            return
+        flow.send_after_handshake(
+            NewSessionTicket(
+                lifetime=policy.lifetime, age_add=age_add, nonce=nonce, ticket=ticket, early_data=max_early_data or None
+            )
+        )

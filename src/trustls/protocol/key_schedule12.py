@@ -1,0 +1,82 @@
+"""The key schedule of TLS 1.2, with the extended master secret (RFC 5246 6.3, 8.1; RFC 7627; RFC 5705)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from trustls.crypto.aead import SuiteAlgorithms12
+from trustls.crypto.hashing import equal
+
+MASTER_SECRET_LENGTH: Final = 48
+VERIFY_DATA_LENGTH: Final = 12
+
+
+@dataclass(frozen=True, slots=True)
+class DirectionKeys12:
+    """What protects the records of one direction."""
+
+    suite: SuiteAlgorithms12
+    key: bytes = field(repr=False)
+    iv: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class MasterSecret:
+    """The secret of a TLS 1.2 session. `extended` says whether it is bound to the handshake (RFC 7627)."""
+
+    suite: SuiteAlgorithms12
+    secret: bytes = field(repr=False)
+    extended: bool
+
+    @classmethod
+    def derive(
+        cls, suite: SuiteAlgorithms12, premaster: bytes, *, session_hash: bytes | None, randoms: bytes
+    ) -> MasterSecret:
+        """From the ECDHE secret: over `session_hash` where both sides extend, else over `randoms` (client, server)."""
+        if session_hash is not None:
+            secret = suite.hash.prf(premaster, b"extended master secret", session_hash, MASTER_SECRET_LENGTH)
+        else:
+            secret = suite.hash.prf(premaster, b"master secret", randoms, MASTER_SECRET_LENGTH)
+        return cls(suite, secret, session_hash is not None)
+
+    def record_keys(self, client_random: bytes, server_random: bytes) -> tuple[DirectionKeys12, DirectionKeys12]:
+        """The client's write keys and the server's (RFC 5246 6.3)."""
+        suite = self.suite
+        key, iv = suite.key_length, suite.fixed_iv_length
+        block = suite.hash.prf(self.secret, b"key expansion", server_random + client_random, 2 * (key + iv))
+        client_iv = 2 * key
+        server_iv = client_iv + iv
+        return (
+            DirectionKeys12(suite, block[:key], block[client_iv:server_iv]),
+            DirectionKeys12(suite, block[key:client_iv], block[server_iv:]),
+        )
+
+    def verify_data(self, *, client: bool, transcript_hash: bytes) -> bytes:
+        """The content of the client's or the server's Finished (RFC 5246 7.4.9)."""
+        label = b"client finished" if client else b"server finished"
+        return self.suite.hash.prf(self.secret, label, transcript_hash, VERIFY_DATA_LENGTH)
+
+    def finished_is_valid(self, verify_data: bytes, *, client: bool, transcript_hash: bytes) -> bool:
+        """Whether a Finished is the one that this secret makes; compared in constant time."""
+        return equal(verify_data, self.verify_data(client=client, transcript_hash=transcript_hash))
+
+
+@dataclass(frozen=True, slots=True)
+class Exporter12:
+    """What keying material is exported from (RFC 5705)."""
+
+    master: MasterSecret
+    randoms: bytes
+
+    @property
+    def max_length(self) -> int:
+        """How many bytes can be exported at once."""
+        return 1 << 16
+
+    def export(self, label: bytes, context: bytes | None, length: int) -> bytes:
+        """`length` bytes for `label`; here an absent context and an empty one differ."""
+        seed = self.randoms
+        if context is not None:
+            seed += len(context).to_bytes(2, "big") + context
+        return self.master.suite.hash.prf(self.master.secret, label, seed, length)
