@@ -23,6 +23,11 @@ def test_demo_shows_choice_verification_and_refusals() -> None:
         "not among the authorities",
         "certificate_required",
         "unknown_ca",
+        "The same in TLS 1.2",
+        "TLSv1.2 · TLS_ECDHE_ECDSA_WITH_",
+        "handshake_failure",
+        "TLSv1.3 · TLS_AES_256_GCM_SHA384 · X25519MLKEM768 · resumed",
+        "still knows CN=kendrick,O=TDE, and asked for no certificate",
         "openssl is not installed here",
     ):
         assert promised in result.stdout
@@ -42,7 +47,9 @@ def test_demo_traces_the_handshake_messages_when_asked() -> None:
     result = run("demo", "--trace")
     assert result.returncode == 0, result.stdout + result.stderr
     for message in ("ClientHello", "ServerHello", "CertificateRequest", "CertificateVerify", "Finished"):
-        assert message in result.stdout
+        assert f"{message} (" in result.stdout
+    for message in ("ServerKeyExchange", "ServerHelloDone", "ClientKeyExchange", "NewSessionTicket"):
+        assert f"{message} (" in result.stdout, "the messages of TLS 1.2, by the names that the RFC gives them"
     assert "CertificateRequest" not in run("demo").stdout
 
 

@@ -480,5 +480,5 @@ def test_gnutls_serv_of_tls12_alone_is_refused_in_words(gnutls_serv: str, pki: P
     """It does not look at our supported_versions, and misses a suite of TLS 1.2: handshake_failure, no better."""
     with GnutlsServ(gnutls_serv, pki.server, "--priority=NORMAL:-VERS-ALL:+VERS-TLS1.2") as server:
         with pytest.raises(trustls.AlertReceived, match="no parameters in common") as caught:
-            connect(pki, server.port)
+            connect(pki, server.port, versions=["1.3"])
         assert caught.value.description is trustls.AlertDescription.HANDSHAKE_FAILURE

@@ -335,7 +335,7 @@ def test_session_tickets_are_tolerated(tickets: int, openssl: str, pki: PKI) -> 
 def test_server_of_tls12_alone_is_refused_in_words(openssl: str, pki: PKI) -> None:
     with SServer(openssl, pki.server, "-tls1_2") as server:
         with pytest.raises(trustls.AlertReceived, match="does not speak a TLS version that was offered") as caught:
-            connect(pki, server.port)
+            connect(pki, server.port, versions=["1.3"])
         assert caught.value.description is trustls.AlertDescription.PROTOCOL_VERSION
 
 

@@ -171,7 +171,7 @@ def test_ssl_client_without_a_certificate_is_refused(pki: PKI) -> None:
 def test_ssl_client_of_tls12_is_refused(pki: PKI) -> None:
     context = ssl_client_context(pki, pki.alice)
     context.maximum_version = ssl.TLSVersion.TLSv1_2
-    with ThreadedServer(server_config(pki)) as server:
+    with ThreadedServer(server_config(pki, versions=["1.3"])) as server:
         with pytest.raises(ssl.SSLError) as caught, ssl_client(context, server.port):
             pass
         assert caught.value.reason == "TLSV1_ALERT_PROTOCOL_VERSION"
@@ -333,7 +333,7 @@ def test_ssl_server_of_tls12_is_refused_in_words(pki: PKI) -> None:
     context = ssl_server_context(pki)
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     with SSLServer(context) as server, pytest.raises(trustls.AlertReceived, match="TLS version") as caught:
-        connect(pki, server.port)
+        connect(pki, server.port, versions=["1.3"])
     assert caught.value.description is trustls.AlertDescription.PROTOCOL_VERSION
 
 

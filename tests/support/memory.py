@@ -12,7 +12,8 @@ from trustls.config import ClientConfig, ServerConfig
 from trustls.connection import ClientConnection, Connection, ServerConnection
 from trustls.crypto.aead import TAG_LENGTH
 from trustls.errors import AlertDescription, AlertReceived, TLSError
-from trustls.protocol.record import HEADER_LENGTH, MAX_CIPHERTEXT
+from trustls.protocol.key_schedule import TrafficSecret
+from trustls.protocol.record import HEADER_LENGTH, MAX_CIPHERTEXT, Sealer
 from trustls.wire.enums import ContentType
 
 Split = Callable[[bytes], Iterable[bytes]]
@@ -126,6 +127,13 @@ def check_bounds(connection: Connection, waited: int = 0) -> None:
     answer = connection._writer.pending - waited
     scripted = type(connection) not in {ClientConnection, ServerConnection}  # Which may say as much as it wants.
     assert scripted or answer <= 1 << 16, f"one call to receive made an answer of {answer} bytes"
+
+
+def sending_secret(connection: Connection) -> TrafficSecret:
+    """The secret that a TLS 1.3 connection seals under at the moment."""
+    sealer = connection._sealer()
+    assert isinstance(sealer, Sealer), f"{sealer!r} is none of TLS 1.3"
+    return sealer.secret
 
 
 def pair(server: ServerConfig | None = None, client: ClientConfig | None = None, name: str = "localhost") -> Pair:

@@ -13,9 +13,9 @@ from typing import TypeAlias, TypeVar
 
 from trustls.config import ClientConfig, ServerConfig
 from trustls.connection import ClientConnection, Connection, ServerConnection
-from trustls.handshake.client13 import client_handshake
+from trustls.handshake.client import client_handshake
 from trustls.handshake.flow import Flow
-from trustls.handshake.server13 import server_handshake
+from trustls.handshake.server import server_handshake
 from trustls.trust.names import ServerName
 from trustls.wire.enums import ContentType
 from trustls.wire.messages import HandshakeMessage, encode_message
@@ -74,7 +74,8 @@ class EditedFlow(Flow):
             connection._writer,
             connection._joiner,
             reader_changed=connection._use_opener,
-            skip_early_data=connection._allow_skipping,
+            early_data=connection._early_data,
+            on_tls12=connection._speak_tls12,
             on_sent=None,
         )
         self._edit = edit
