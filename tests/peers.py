@@ -13,6 +13,7 @@ _PACKAGES = {
     "curl": ("curl", "brew install curl"),
     "gnutls-cli": ("gnutls-bin", "brew install gnutls"),
     "gnutls-serv": ("gnutls-bin", "brew install gnutls"),
+    "redis-server": ("redis-server", "brew install redis"),
     "go": ("golang-go", "brew install go"),
     "cargo": ("cargo", "brew install rust"),
     "node": ("nodejs", "brew install node"),

@@ -79,8 +79,21 @@ def test_configuration_made_from_iterators_can_be_replaced(make: Any) -> None:
         ({"suites": ["AES"]}, "'AES' is no CipherSuite known here"),
         ({"suites": ["TLS_FALLBACK_SCSV"]}, "TLS_FALLBACK_SCSV is not supported"),
         ({"signature_schemes": ["rsa_pkcs1_sha256"]}, "rsa_pkcs1_sha256 is not supported"),
-        ({"versions": ["1.2"]}, "versions=['1.2'] cannot be done; there is: 1.3"),
+        ({"versions": ["1.1"]}, "versions=['1.1'] cannot be done; there are: 1.3, 1.2"),
         ({"versions": ["1.3", "1.1"]}, "cannot be done"),
+        (
+            {"versions": ["1.2"], "suites": ["TLS_AES_128_GCM_SHA256"]},
+            "the suites and groups left cannot serve TLS 1.2",
+        ),
+        (
+            {"versions": ["1.3"], "suites": ["TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"]},
+            "the suites and groups left cannot serve TLS 1.3",
+        ),
+        ({"versions": ["1.2"], "groups": ["X25519MLKEM768"]}, "the suites and groups left cannot serve TLS 1.2"),
+        (
+            {"suites": ["TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"], "groups": ["X25519MLKEM768"]},
+            "the suites and groups left cannot serve TLS any version",
+        ),
         ({"versions": []}, "cannot be done"),
         ({"versions": "1.3"}, "`versions` takes a list of names"),
         ({"pad_records_to": -1}, "pad_records_to=-1 is outside 0 to 16384"),
@@ -92,6 +105,26 @@ def test_what_cannot_be_done_is_refused_in_words(make: Any, wrong: dict[str, Any
     with pytest.raises(ConfigError) as refused:
         make(**wrong)
     assert said in str(refused.value)
+
+
+@both_sides
+@pytest.mark.parametrize(
+    ("settings", "allowed"),
+    [
+        ({}, ("TLSv1.3", "TLSv1.2")),
+        ({"versions": ["1.2", "1.3"]}, ("TLSv1.3", "TLSv1.2")),
+        ({"versions": ["1.3"]}, ("TLSv1.3",)),
+        ({"versions": ["1.2"]}, ("TLSv1.2",)),
+        ({"suites": ["TLS_AES_128_GCM_SHA256"]}, ("TLSv1.3",)),
+        ({"suites": ["TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"]}, ("TLSv1.2",)),
+        ({"groups": ["X25519MLKEM768"]}, ("TLSv1.3",)),
+    ],
+    ids=repr,
+)
+def test_versions_are_those_named_that_the_rest_can_serve(
+    make: Any, settings: dict[str, Any], allowed: tuple[str, ...]
+) -> None:
+    assert tuple(map(str, make(**settings).parameters.versions)) == allowed
 
 
 def test_configuration_error_is_a_value_error() -> None:

@@ -18,7 +18,8 @@ pytestmark = COMPARES_BYTES
 
 # With a retry, a cookie, client certificates and classical groups: every message there is, and as small as they are.
 SERVER = server_config(client_auth=required(), groups=["secp256r1"], retry_cookies=RetryCookies(), alpn=["h2"])
-CLIENT = client_config(credentials=[client_credential()], groups=["x25519", "secp256r1"], alpn=["h2"])
+# Without sessions, since all connections are to be the same: what is resumed has no retry and no certificates.
+CLIENT = client_config(credentials=[client_credential()], groups=["x25519", "secp256r1"], alpn=["h2"], sessions=None)
 
 DATA = [b"one", b"", b"two" * 10_000, b"three"]
 

@@ -338,9 +338,11 @@ def flights(joined: Pair) -> list[list[ContentType]]:
 def test_handshake_looks_like_tls12_to_a_middlebox() -> None:
     """RFC 9846 E.4: a change_cipher_spec right behind the ServerHello, and before the client's second flight."""
     clear, ccs, data = ContentType.HANDSHAKE, ContentType.CHANGE_CIPHER_SPEC, ContentType.APPLICATION_DATA
-    assert flights(pair()) == [[clear], [clear, ccs, data], [ccs, data]]
+    tickets = [data]
+    assert flights(pair()) == [[clear], [clear, ccs, data], [ccs, data], tickets]
+    assert flights(pair(server_config(resumption=None))) == [[clear], [clear, ccs, data], [ccs, data]]
     retried = flights(pair(server_config(groups=["secp256r1"])))
-    assert retried == [[clear], [clear, ccs], [ccs, clear], [clear, data], [data]]
+    assert retried == [[clear], [clear, ccs], [ccs, clear], [clear, data], [data], tickets]
 
 
 def test_first_bytes_are_a_client_hello_that_waits_from_the_start() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.support.examples import COMPARES_BYTES
 from tests.support.identities import client_config, server_config
-from tests.support.memory import Pair, connect, feed, records
+from tests.support.memory import Pair, connect, feed, records, sending_secret
 from tests.support.scripted import say
 from trustls.connection import Connection
 from trustls.crypto.aead import TLS13_SUITES, Aead, Buffer, SuiteAlgorithms
@@ -72,11 +72,11 @@ def test_update_changes_the_keys_and_data_goes_on(role: str, request_peer: bool)
     joined = connect()
     updater, peer = sides(joined, role)
     for _ in range(5):
-        before = updater._sealer().secret
+        before = sending_secret(updater)
         updater.send(b"before")
         updater.update_keys(request_peer=request_peer)
         updater.send(b"after")
-        assert updater._sealer().secret != before
+        assert sending_secret(updater) != before
         assert feed(peer, [updater.data_to_send()]) == b"beforeafter"
         joined.check_connected()
 
@@ -87,14 +87,14 @@ def test_update_is_answered_before_the_next_data_when_that_is_asked_for(role: st
     """RFC 9846 4.7.3. Until there is data an answer protects nothing, and who asks and does not read costs nothing."""
     joined = connect()
     asking, asked = sides(joined, role)
-    before = asked._sealer().secret
+    before = sending_secret(asked)
     asking.update_keys(request_peer=request_peer)
     feed(asked, [asking.data_to_send()])
     assert asked.data_to_send() == b""
     asked.send(b"data")
     answer = asked.data_to_send()
     assert len(records(answer)) == (2 if request_peer else 1)
-    assert (asked._sealer().secret != before) == request_peer
+    assert (sending_secret(asked) != before) == request_peer
     assert feed(asking, [answer]) == b"data"
     asked.send(b"more")
     assert len(records(answer := asked.data_to_send())) == 1, "it was answered already"

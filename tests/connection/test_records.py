@@ -8,7 +8,17 @@ from dataclasses import replace
 import pytest
 
 from tests.support.identities import client_config, client_credential, required, server_config
-from tests.support.memory import Pair, check_bounds, check_refused, connect, feed, pair, plain_record, records
+from tests.support.memory import (
+    Pair,
+    check_bounds,
+    check_refused,
+    connect,
+    feed,
+    pair,
+    plain_record,
+    records,
+    sending_secret,
+)
 from tests.support.scripted import NewRecord, Record, ScriptedClient, ScriptedServer, Wire, on, say, sealed
 from trustls.connection import ClientConnection, Connection, ServerConnection
 from trustls.errors import (
@@ -22,7 +32,7 @@ from trustls.errors import (
     TLSError,
     UnexpectedEOF,
 )
-from trustls.protocol.record import MAX_CIPHERTEXT, MAX_PLAINTEXT
+from trustls.protocol.record import MAX_CIPHERTEXT, MAX_PLAINTEXT, Sealer
 from trustls.wire.enums import ContentType
 from trustls.wire.messages import (
     CertificateMessage,
@@ -503,7 +513,7 @@ def test_flood_of_messages_without_data_is_refused(role: str) -> None:
     for _ in range(200):
         say(sender, message)
         if role == "server":
-            sender._writer.use(sender._sealer().secret.next())
+            sender._writer.use(Sealer(sending_secret(sender).next()))
         feed(victim, [sender.data_to_send()])
         check_bounds(victim)
         if victim.failure is not None:

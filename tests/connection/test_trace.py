@@ -27,13 +27,16 @@ from tests.support.identities import (
     server_identity,
     strange_credential,
 )
-from tests.support.memory import Pair, connect, feed, pair, plain_record
+from tests.support.memory import Pair, connect, feed, pair, plain_record, sending_secret
 from tests.support.scripted import ScriptedServer, on
 from tests.wire.strategies import MESSAGES, strategy_of
 from trustls.connection import ClientConnection
 from trustls.errors import ConfigError
 from trustls.handshake.retry_cookie import RetryCookies
 from trustls.keylog import KeyLogFile
+from trustls.session.state import ClientSession
+from trustls.session.store import MemoryClientSessions
+from trustls.session.tickets import RotatingTicketKeys, Tickets
 from trustls.trace import HandshakeEvent
 from trustls.wire.messages import CertificateRequest, NewSessionTicket, encode_message
 
@@ -56,6 +59,18 @@ class Secrets:
 
     def log(self, label: str, client_random: bytes, secret: bytes) -> None:
         self.lines.append((label, client_random, secret))
+
+
+class KeptSessions(MemoryClientSessions):
+    """Remembers every session that it was ever given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: list[ClientSession] = []
+
+    def put(self, key: bytes, session: ClientSession) -> None:
+        self.kept.append(session)
+        super().put(key, session)
 
 
 class Recorder(logging.Handler):
@@ -115,6 +130,8 @@ def test_trace_shows_every_message_on_both_sides_in_order(log: Recorder) -> None
         "sent Certificate",
         "sent CertificateVerify",
         "sent Finished",
+        "received NewSessionTicket",
+        "received NewSessionTicket",
         "sent KeyUpdate",
         "sent Alert close_notify",
     ]
@@ -137,12 +154,19 @@ def test_trace_shows_a_client_hello_with_names_for_numbers(log: Recorder) -> Non
     text = log.texts[0]
     assert text.startswith("client sent ClientHello (")
     for line in (
-        "  cipher_suites: TLS_AES_256_GCM_SHA384, TLS_AES_128_GCM_SHA256, TLS_CHACHA20_POLY1305_SHA256",
+        (
+            "  cipher_suites: TLS_AES_256_GCM_SHA384, TLS_AES_128_GCM_SHA256, TLS_CHACHA20_POLY1305_SHA256, "
+            "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, "
+            "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384, "
+            "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256"
+        ),
         "  server_name: localhost",
-        "  supported_versions: TLSv1.3",
+        "  supported_versions: TLSv1.3, TLSv1.2",
         "  supported_groups: X25519MLKEM768, x25519, secp256r1, secp384r1, secp521r1",
         "    h2",
         "    x25519: 32 bytes",
+        "  psk_key_exchange_modes: psk_dhe_ke",
+        "  extended_master_secret: yes",
     ):
         assert line in text.splitlines(), f"{line!r} is missing in\n{text}"
     assert "None" not in text, "an extension that is not there is shown"
@@ -209,13 +233,22 @@ def test_any_message_can_be_traced(owner: type, data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("retry", [False, True])
 def test_no_secret_is_ever_traced(log: Recorder, *, retry: bool) -> None:
-    """With the key log as the list of what must not be there, on both sides, and after KeyUpdates."""
+    """With the key log as the list of what must not be there, on both sides, after KeyUpdates, and when resuming."""
     secrets = Secrets()
+    sessions = KeptSessions()
+    keys = RotatingTicketKeys()
     groups = ["secp256r1"] if retry else None
-    joined = connect(
-        server_config(client_auth=required(), key_log=secrets, groups=groups, retry_cookies=RetryCookies(b"K" * 32)),
-        client_config(credentials=[client_credential()], key_log=secrets),
+    server = server_config(
+        client_auth=required(),
+        key_log=secrets,
+        groups=groups,
+        retry_cookies=RetryCookies(b"K" * 32),
+        resumption=Tickets(keys=keys),
     )
+    client = client_config(credentials=[client_credential()], key_log=secrets, sessions=sessions)
+    connect(server, client)
+    joined = connect(server, client)
+    assert joined.client.info.resumed
     joined.client.update_keys()
     joined.server.update_keys()
     joined.run().check_connected()
@@ -229,12 +262,15 @@ def test_no_secret_is_ever_traced(log: Recorder, *, retry: bool) -> None:
             )
         )
     for side in (joined.client, joined.server):
-        hidden.append(side._sealer().secret.secret)
-        hidden.extend(side._sealer().secret.key_and_iv())
+        hidden.append(sending_secret(side).secret)
+        hidden.extend(sending_secret(side).key_and_iv())
     hidden.append(b"K" * 32)
+    hidden.append(keys.current(server.now()).key)
+    assert len(sessions.kept) == 4
+    hidden.extend(session.secret for session in sessions.kept)
     raw = b"".join(record.event.raw for record in log.records if hasattr(record, "event"))
     shown = "\n".join(log.texts) + "\n".join(repr(record.__dict__) for record in log.records)
-    assert len(hidden) >= 15
+    assert len(hidden) >= 25
     for secret in hidden:
         assert secret not in raw, "a secret went over the wire"
         for text in (secret.hex(), secret.hex()[:32], repr(secret)[2:-1]):
@@ -260,7 +296,7 @@ def test_both_sides_log_the_same_secrets_under_their_labels() -> None:
     (random,) = {random for _, random, _ in client.lines}
     assert len(random) == 32
     assert len({secret for _, _, secret in client.lines}) == 5
-    assert joined.client._sealer().secret.secret == {label: secret for label, _, secret in client.lines}[LABELS[2]]
+    assert sending_secret(joined.client).secret == {label: secret for label, _, secret in client.lines}[LABELS[2]]
 
 
 def test_key_log_is_keyed_by_the_random_of_the_client_hello() -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.support.examples import COMPARES_BYTES
@@ -45,10 +46,34 @@ RFC_5869 = {
 }
 
 
+# https://mailarchive.ietf.org/arch/msg/tls/fzVCzk-z3FShgGJ6DOXqM1ydxms/
+PRF_VECTORS = [
+    (
+        SHA256,
+        "9bbe436ba940f017b17652849a71db35",
+        "a0ba9f936cda311827a6f796ffd5198c",
+        (
+            "e3f229ba727be17b8d122620557cd453c2aab21d07c3d495329b52d4e61edb5a6b301791e90d35c9c9a46b4e14baf9af0fa022f7"
+            "077def17abfd3797c0564bab4fbc91666e9def9b97fce34f796789baa48082d122ee42c5a72e5a5110fff70187347b66"
+        ),
+    ),
+    (
+        SHA384,
+        "b80b733d6ceefcdc71566ea48e5567df",
+        "cd665cf6a8447dd6ff8b27555edb7465",
+        (
+            "7b0c18e9ced410ed1804f2cfa34a336a1c14dffb4900bb5fd7942107e81c83cde9ca0faa60be9fe34f82b1233c9146a0e534cb40"
+            "0fed2700884f9dc236f80edd8bfa961144c9e8d792eca722a7b32fc3d416d473ebc2c5fd4abfdad05d9184259b5bf8cd4d90fa0d"
+            "31e2dec479e4f1a26066f2eea9a69236a3e52655c9e9aee691c8f3a26854308d5eaa3be85e0990703d73e56f"
+        ),
+    ),
+]
+
+
 @pytest.mark.parametrize(("secret", "salt", "info", "prk", "okm"), RFC_5869.values(), ids=RFC_5869)
 def test_hkdf_gives_the_rfc_vectors(secret: bytes, salt: bytes, info: bytes, prk: str, okm: str) -> None:
     assert SHA256.extract(salt, secret).hex() == prk
-    assert SHA256.expand(bytes.fromhex(prk), info, len(okm) // 2).hex() == okm
+    assert SHA256.expand(SHA256.mac(bytes.fromhex(prk)), info, len(okm) // 2).hex() == okm
 
 
 @both_hashes
@@ -56,16 +81,17 @@ def test_hkdf_gives_the_rfc_vectors(secret: bytes, salt: bytes, info: bytes, prk
 def test_longer_output_starts_with_the_shorter(
     algorithm: HashAlgorithm, secret: bytes, info: bytes, length: int
 ) -> None:
-    output = algorithm.expand(secret, info, length)
+    output = algorithm.expand(algorithm.mac(secret), info, length)
     assert len(output) == length
-    assert algorithm.expand(secret, info, 301).startswith(output)
+    assert algorithm.expand(algorithm.mac(secret), info, 301).startswith(output)
 
 
 @both_hashes
 def test_output_ends_at_255_hash_lengths(algorithm: HashAlgorithm) -> None:
-    assert len(algorithm.expand(b"k", b"", 255 * algorithm.length)) == 255 * algorithm.length
+    secret = algorithm.mac(b"k")
+    assert len(algorithm.expand(secret, b"", 255 * algorithm.length)) == 255 * algorithm.length
     with pytest.raises(ValueError, match=f"{255 * algorithm.length} bytes"):
-        algorithm.expand(b"k", b"", 255 * algorithm.length + 1)
+        algorithm.expand(secret, b"", 255 * algorithm.length + 1)
 
 
 def test_label_is_the_structure_of_the_rfc() -> None:
@@ -84,6 +110,30 @@ def test_hash_algorithms_are_what_their_names_say(algorithm: HashAlgorithm) -> N
     assert running.digest() == expected
     assert len(expected) == algorithm.length
     assert algorithm.empty == hashlib.new(algorithm.name).digest()
+    assert algorithm.block_length == hashlib.new(algorithm.name).block_size
+
+
+@both_hashes
+@given(key=st.binary(max_size=300), messages=st.lists(st.binary(max_size=300), min_size=1, max_size=3))
+@example(key=b"", messages=[b""])
+@example(key=b"k" * 64, messages=[b"m"])
+@example(key=b"k" * 65, messages=[b"m"])
+@example(key=b"k" * 128, messages=[b"m"])
+@example(key=b"k" * 129, messages=[b"m"])
+def test_mac_is_hmac_of_each_message_under_keys_of_any_length(
+    algorithm: HashAlgorithm, key: bytes, messages: list[bytes]
+) -> None:
+    mac = algorithm.mac(key)
+    for message in messages:
+        expected = hmac.digest(key, message, algorithm.name)
+        assert mac.digest(message) == algorithm.hmac(key, message) == expected
+
+
+def test_prf_gives_the_published_vectors() -> None:
+    """RFC 5246 5: P_hash, one vector for each hash (IETF TLS list, "TLS 1.2 PRF test vectors", 2009)."""
+    for algorithm, secret, seed, output in PRF_VECTORS:
+        expected = bytes.fromhex(output)
+        assert algorithm.prf(bytes.fromhex(secret), b"test label", bytes.fromhex(seed), len(expected)) == expected
 
 
 def test_equal_compares_bytes() -> None:

@@ -28,12 +28,31 @@ def test_provider_prefers_the_hybrid_and_the_strongest_suite() -> None:
         "TLS_AES_128_GCM_SHA256",
         "TLS_CHACHA20_POLY1305_SHA256",
     ]
+    assert names(item.suite for item in DEFAULT_PROVIDER.suites12) == [
+        "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
+        "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+        "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
+        "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
+        "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+        "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
+    ]
 
 
 def test_provider_offers_nothing_obsolete() -> None:
     offered = " ".join(names(DEFAULT_PROVIDER.signature_schemes))
     for obsolete in ("sha1", "pkcs1", "dsa_", "md5"):
         assert obsolete not in offered.replace("ecdsa_", "").replace("mldsa", ""), f"{obsolete} is offered: {offered}"
+    for item in DEFAULT_PROVIDER.suites12:
+        key_exchange, cipher = item.suite.iana.split("_WITH_")
+        assert key_exchange in {"TLS_ECDHE_ECDSA", "TLS_ECDHE_RSA"}, "no forward secrecy"
+        assert "GCM" in cipher or "POLY1305" in cipher, "no AEAD"
+
+
+def test_restriction_takes_suites_of_both_versions() -> None:
+    named = ("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "TLS_AES_128_GCM_SHA256")
+    restricted = DEFAULT_PROVIDER.restricted(suites=named)
+    assert [item.suite for item in restricted.suites] == [CipherSuite.TLS_AES_128_GCM_SHA256]
+    assert [item.suite for item in restricted.suites12] == [CipherSuite.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256]
 
 
 def test_restriction_keeps_what_is_named_in_the_order_named() -> None:
@@ -47,13 +66,15 @@ def test_restriction_keeps_what_is_named_in_the_order_named() -> None:
         CipherSuite.TLS_AES_128_GCM_SHA256,
     ]
     assert [item.group for item in restricted.groups] == [NamedGroup.SECP384R1, NamedGroup.X25519]
+    assert restricted.suites12 == (), "a suite that was not named is still there"
     assert restricted.signature_schemes == (SignatureScheme.ED25519,)
     assert len(DEFAULT_PROVIDER.groups) == 5, "restricting changed the provider itself"
 
 
 def test_restriction_leaves_alone_what_it_does_not_name() -> None:
     restricted = DEFAULT_PROVIDER.restricted(groups=("x25519",))
-    assert restricted.suites is DEFAULT_PROVIDER.suites
+    assert restricted.suites == DEFAULT_PROVIDER.suites
+    assert restricted.suites12 == DEFAULT_PROVIDER.suites12
     assert restricted.signature_schemes is DEFAULT_PROVIDER.signature_schemes
     assert restricted.random is DEFAULT_PROVIDER.random
 
@@ -75,7 +96,8 @@ def test_restriction_to_nothing_is_refused(what: str) -> None:
         ("groups", "ffdhe2048"),
         ("groups", "x448"),
         ("suites", "TLS_AES_128_CCM_SHA256"),
-        ("suites", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"),
+        ("suites", "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA"),
+        ("suites", "TLS_RSA_WITH_AES_128_GCM_SHA256"),
         ("signature_schemes", "rsa_pkcs1_sha256"),
         ("signature_schemes", "ecdsa_sha1"),
         ("signature_schemes", "0x0807"),

@@ -7,6 +7,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, mldsa, rsa, x25519
 
 from trustls.crypto.signatures import (
+    PKCS1_SCHEMES,
     TLS13_SCHEMES,
     BadSignature,
     PrivateKey,
@@ -22,7 +23,9 @@ from trustls.wire.enums import SignatureScheme
 MESSAGE = b"what was said"
 S = SignatureScheme
 
-RSA_SCHEMES = (S.RSA_PSS_RSAE_SHA256, S.RSA_PSS_RSAE_SHA384, S.RSA_PSS_RSAE_SHA512)
+PKCS1 = (S.RSA_PKCS1_SHA256, S.RSA_PKCS1_SHA384, S.RSA_PKCS1_SHA512)
+# PSS first: PKCS#1 v1.5 is for TLS 1.2, and there for peers that know nothing better.
+RSA_SCHEMES = (S.RSA_PSS_RSAE_SHA256, S.RSA_PSS_RSAE_SHA384, S.RSA_PSS_RSAE_SHA512, *PKCS1)
 SCHEMES_OF = {
     "P-256": (S.ECDSA_SECP256R1_SHA256,),
     "P-384": (S.ECDSA_SECP384R1_SHA384,),
@@ -77,12 +80,14 @@ def test_signature_verifies_for_its_message_alone(name: str, scheme: SignatureSc
 
 
 def test_every_scheme_that_is_offered_can_be_made_and_checked() -> None:
-    assert {scheme for _, scheme in EVERY_SCHEME} == set(TLS13_SCHEMES)
+    assert {scheme for _, scheme in EVERY_SCHEME} == {*TLS13_SCHEMES, *PKCS1_SCHEMES}
+    assert PKCS1_SCHEMES == PKCS1
+    assert not set(TLS13_SCHEMES) & set(PKCS1), "RFC 9846 4.3.3: no TLS 1.3 handshake is signed with PKCS#1 v1.5"
 
 
 @pytest.mark.parametrize(
     ("name", "scheme"),
-    [pair for pair in itertools.product(SCHEMES_OF, TLS13_SCHEMES) if pair[1] not in SCHEMES_OF[pair[0]]],
+    [pair for pair in itertools.product(SCHEMES_OF, TLS13_SCHEMES + PKCS1) if pair[1] not in SCHEMES_OF[pair[0]]],
     ids=repr,
 )
 def test_scheme_is_for_one_kind_of_key(name: str, scheme: SignatureScheme) -> None:
@@ -95,10 +100,10 @@ def test_scheme_is_for_one_kind_of_key(name: str, scheme: SignatureScheme) -> No
 
 @pytest.mark.parametrize(
     "scheme",
-    [S.RSA_PKCS1_SHA256, S.RSA_PKCS1_SHA1, S.ECDSA_SHA1, S.RSA_PSS_PSS_SHA256, S.ED448, S(0x0A0A)],
+    [S.RSA_PKCS1_SHA1, S.ECDSA_SHA1, S.RSA_PSS_PSS_SHA256, S.ED448, S(0x0A0A)],
     ids=repr,
 )
-def test_scheme_that_tls13_does_not_sign_with_is_for_no_key(scheme: SignatureScheme) -> None:
+def test_scheme_that_neither_version_signs_with_is_for_no_key(scheme: SignatureScheme) -> None:
     for name in SCHEMES_OF:
         with pytest.raises(WrongKey):
             sign(key(name), scheme, MESSAGE)
@@ -130,6 +135,30 @@ def test_signature_of_a_short_rsa_key_is_not_believed() -> None:
     pss = padding.PSS(padding.MGF1(hashes.SHA256()), 32)
     with pytest.raises(WrongKey):
         verify(short.public_key(), S.RSA_PSS_RSAE_SHA256, short.sign(MESSAGE, pss, hashes.SHA256()), MESSAGE)
+    pkcs1 = short.sign(MESSAGE, padding.PKCS1v15(), hashes.SHA256())
+    with pytest.raises(WrongKey):
+        verify(short.public_key(), S.RSA_PKCS1_SHA256, pkcs1, MESSAGE)
+
+
+def test_tls12_reads_an_ecdsa_scheme_as_its_hash_alone() -> None:
+    """RFC 8422 5.1.1. Only for who asks for that reading, and only on curves that are supported."""
+    from cryptography.hazmat.primitives import hashes
+
+    private = key("P-256")
+    assert isinstance(private, ec.EllipticCurvePrivateKey)
+    signature = private.sign(MESSAGE, ec.ECDSA(hashes.SHA384()))
+    verify(private.public_key(), S.ECDSA_SECP384R1_SHA384, signature, MESSAGE, any_curve=True)
+    with pytest.raises(WrongKey):
+        verify(private.public_key(), S.ECDSA_SECP384R1_SHA384, signature, MESSAGE)
+    with pytest.raises(BadSignature):
+        verify(private.public_key(), S.ECDSA_SECP256R1_SHA256, signature, MESSAGE, any_curve=True)
+    strange = key("secp256k1")
+    assert isinstance(strange, ec.EllipticCurvePrivateKey)
+    signature = strange.sign(MESSAGE, ec.ECDSA(hashes.SHA256()))
+    with pytest.raises(WrongKey):
+        verify(strange.public_key(), S.ECDSA_SECP256R1_SHA256, signature, MESSAGE, any_curve=True)
+    with pytest.raises(WrongKey):
+        verify(key("RSA-2048").public_key(), S.ECDSA_SECP256R1_SHA256, signature, MESSAGE, any_curve=True)
 
 
 def test_salt_of_rsa_pss_is_as_long_as_the_digest() -> None:

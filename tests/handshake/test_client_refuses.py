@@ -159,12 +159,35 @@ def test_downgrade_sentinel_means_nothing_in_tls13() -> None:
     against(changed(ServerHello, random=b"r" * 24 + b"DOWNGRD\x01")).check_connected()
 
 
-@pytest.mark.parametrize("version", [ProtocolVersion.TLS1_2, ProtocolVersion.TLS1_0])
-def test_client_has_nothing_in_common_with_a_server_of_older_versions(version: ProtocolVersion) -> None:
+@pytest.mark.parametrize(
+    ("version", "allowed", "spoken"),
+    [
+        (ProtocolVersion.TLS1_2, ["1.3"], "this client speaks TLSv1.3"),
+        (ProtocolVersion.TLS1_1, ["1.3"], "this client speaks TLSv1.3"),
+        (ProtocolVersion.TLS1_0, ["1.3"], "this client speaks TLSv1.3"),
+        (ProtocolVersion.TLS1_1, ["1.3", "1.2"], "this client speaks TLSv1.3, TLSv1.2"),
+        (ProtocolVersion.TLS1_0, ["1.3", "1.2"], "this client speaks TLSv1.3, TLSv1.2"),
+        (ProtocolVersion.SSL3, ["1.3", "1.2"], "this client speaks TLSv1.3, TLSv1.2"),
+    ],
+)
+def test_client_has_nothing_in_common_with_a_server_of_older_versions(
+    version: ProtocolVersion, allowed: list[str], spoken: str
+) -> None:
     fields = {"supported_versions": None, "key_share": None, "legacy_version": version, "session_id": b"other"}
-    sentence = refused(changed(ServerHello, **fields), Incompatibility.NO_COMMON_VERSION, PeerIncompatible)
+    sentence = refused(
+        changed(ServerHello, **fields),
+        Incompatibility.NO_COMMON_VERSION,
+        PeerIncompatible,
+        client=client_config(versions=allowed),
+    )
     assert str(version) in sentence
-    assert "TLSv1.3" in sentence
+    assert sentence.endswith(spoken)
+
+
+def test_client_follows_a_server_to_tls12_where_that_is_allowed() -> None:
+    """The same ServerHello is then TLS 1.2's, and judged as that: its suite is none of TLS 1.2."""
+    fields = {"supported_versions": None, "key_share": None}
+    refused(changed(ServerHello, **fields), Misbehaviour.SUITE_NOT_OFFERED)
 
 
 def test_client_refuses_a_server_hello_with_bytes_behind_it() -> None:
@@ -204,9 +227,12 @@ def test_client_refuses_hello_retry_request(fields: dict[str, Any], reason: Misb
     refused(retry_for(**fields), reason, server=server_config(**P256))
 
 
-def test_client_has_nothing_in_common_with_a_retry_of_no_version() -> None:
+@pytest.mark.parametrize("versions", [["1.3"], ["1.3", "1.2"]], ids=repr)
+def test_client_refuses_a_retry_of_no_version(versions: list[str]) -> None:
+    """Its random says that it is TLS 1.3's, where the extension is required: this is no server of an older version."""
     edit = retry_for(supported_versions=None)
-    refused(edit, Incompatibility.NO_COMMON_VERSION, PeerIncompatible, server=server_config(**P256))
+    server, client = server_config(**P256), client_config(versions=versions)
+    assert "supported_versions" in refused(edit, Misbehaviour.MISSING_EXTENSION, server=server, client=client)
 
 
 def test_client_refuses_a_second_retry() -> None:

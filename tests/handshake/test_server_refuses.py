@@ -116,7 +116,7 @@ X25519_SHARE = KeyShareEntry(NamedGroup.X25519, b"\x09" + bytes(31))
         ({"signature_algorithms": None}, Misbehaviour.MISSING_EXTENSION),
         ({"supported_groups": None}, Misbehaviour.MISSING_EXTENSION),
         ({"key_share": None}, Misbehaviour.MISSING_EXTENSION),
-        ({"pre_shared_key": PSKS}, Misbehaviour.MISSING_EXTENSION),
+        ({"pre_shared_key": PSKS, "psk_key_exchange_modes": None}, Misbehaviour.MISSING_EXTENSION),
         ({"key_share": (X25519_SHARE, X25519_SHARE)}, Misbehaviour.DUPLICATE_KEY_SHARE),
         (
             {"key_share": (X25519_SHARE,), "supported_groups": (NamedGroup.SECP256R1,)},
@@ -177,25 +177,58 @@ def test_server_refuses_pre_shared_key_that_is_not_last() -> None:
 
 
 @pytest.mark.parametrize(
-    "versions", [None, (ProtocolVersion.TLS1_2,), (ProtocolVersion(0x0A0A), ProtocolVersion(0x7F1C))], ids=repr
+    ("versions", "allowed", "spoken"),
+    [
+        (None, ["1.3"], "this server TLSv1.3"),
+        ((ProtocolVersion.TLS1_2,), ["1.3"], "this server TLSv1.3"),
+        ((ProtocolVersion.TLS1_3,), ["1.2"], "this server TLSv1.2"),
+        ((ProtocolVersion.TLS1_1, ProtocolVersion.TLS1_0), ["1.3", "1.2"], "this server TLSv1.3, TLSv1.2"),
+        ((ProtocolVersion(0x0A0A), ProtocolVersion(0x7F1C)), ["1.3", "1.2"], "this server TLSv1.3, TLSv1.2"),
+    ],
+    ids=repr,
 )
-def test_server_has_no_version_in_common(versions: tuple[ProtocolVersion, ...] | None) -> None:
+def test_server_has_no_version_in_common(
+    versions: tuple[ProtocolVersion, ...] | None, allowed: list[str], spoken: str
+) -> None:
     sentence = refused(
-        changed(ClientHello, supported_versions=versions), Incompatibility.NO_COMMON_VERSION, PeerIncompatible
+        changed(ClientHello, supported_versions=versions),
+        Incompatibility.NO_COMMON_VERSION,
+        PeerIncompatible,
+        server=server_config(versions=allowed),
     )
-    assert "this server TLSv1.3" in sentence
+    assert sentence.endswith(spoken)
 
 
-def test_server_reads_the_hello_of_a_tls12_client_and_says_what_is_missing() -> None:
+@pytest.mark.parametrize("versions", [None, (ProtocolVersion.TLS1_2,)], ids=repr)
+def test_server_that_is_talked_down_to_tls12_says_so_and_the_client_notices(
+    versions: tuple[ProtocolVersion, ...] | None,
+) -> None:
+    """RFC 9846 4.2.3: who speaks TLS 1.3 and settles for TLS 1.2 writes that into its random."""
+    joined = against(changed(ClientHello, supported_versions=versions))
+    check_refused(joined, "client", PeerMisbehaved, Misbehaviour.DOWNGRADE_DETECTED)
+
+
+@pytest.mark.parametrize(
+    ("allowed", "reason"),
+    [
+        (["1.3"], Incompatibility.NO_COMMON_VERSION),
+        (["1.3", "1.2"], Incompatibility.NO_EXTENDED_MASTER_SECRET),
+        (["1.2"], Incompatibility.NO_EXTENDED_MASTER_SECRET),
+    ],
+    ids=["1.3", "both", "1.2"],
+)
+def test_server_reads_the_hello_of_a_tls12_client_and_says_what_is_missing(
+    allowed: list[str], reason: Incompatibility
+) -> None:
     """No extensions at all: RFC 5246 7.4.1.2 allows it."""
-    server = ServerConnection(server_config())
+    server = ServerConnection(server_config(versions=allowed))
     hello = ClientHello(random=b"r" * 32, cipher_suites=(CipherSuite.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,)).encode()
     feed(server, [plain_record(22, b"\1" + (len(hello) - 2).to_bytes(3, "big") + hello[:-2], b"\3\1")])
     failure = server.failure
     assert isinstance(failure, PeerIncompatible)
-    assert failure.reason is Incompatibility.NO_COMMON_VERSION
-    assert "TLSv1.2" in str(failure)
-    assert server.data_to_send() == plain_record(21, b"\2\x46"), "protocol_version, in the clear"
+    assert failure.reason is reason
+    assert "TLS 1.2" in str(failure) or "TLSv1.2" in str(failure)
+    assert server.data_to_send() == plain_record(21, bytes([2, reason.alert])), "the alert, in the clear"
 
 
 @pytest.mark.parametrize(
@@ -231,7 +264,7 @@ def test_server_has_nothing_in_common(fields: dict[str, Any], reason: Incompatib
         reason,
         PeerIncompatible,
         server=server_config(alpn=["h2"]),
-        client=client_config(alpn=["h3"]),
+        client=client_config(alpn=["h2"]),
     )
     assert said in sentence
 
@@ -307,13 +340,14 @@ def second(**fields: Any) -> Edit:
         {"cipher_suites": (CipherSuite.TLS_AES_256_GCM_SHA384,)},
         {"server_name": "another.example"},
         {"server_name": None},
-        {"supported_versions": (ProtocolVersion.TLS1_3, ProtocolVersion.TLS1_2)},
+        {"supported_versions": (ProtocolVersion.TLS1_3,)},
         {"supported_groups": (NamedGroup.SECP256R1,)},
         {"signature_algorithms": (SignatureScheme.ECDSA_SECP256R1_SHA256,)},
         {"signature_algorithms_cert": (SignatureScheme.ECDSA_SECP256R1_SHA256,)},
         {"alpn": (b"h2",)},
         {"post_handshake_auth": True},
-        {"psk_key_exchange_modes": (PskKeyExchangeMode.PSK_DHE_KE,)},
+        {"psk_key_exchange_modes": (PskKeyExchangeMode.PSK_KE,)},
+        {"psk_key_exchange_modes": None},
         {"early_data": True},
     ],
     ids=lambda value: next(iter(value)),

@@ -276,13 +276,30 @@ def test_fallback_fits_whatever_is_named_but_not_whatever_can_be_verified() -> N
     fallback = Credential(ALICE.chain, ALICE.key, fallback=True)
     assert fallback.fits(request(ROOT_ONLY)) is None
     reason = fallback.fits(request(schemes=(SignatureScheme.ED25519,)))
-    assert reason == "its key signs with ecdsa_secp256r1_sha256, and the peer accepts ed25519"
+    assert reason == "its key signs with ecdsa_secp256r1_sha256, and the peer accepts ed25519 in TLSv1.3"
 
 
 def test_scheme_is_the_signers_first_that_the_peer_accepts() -> None:
     rsa_credential = Credential(client_identity("rsa-2048").chain, client_identity("rsa-2048").key)
     schemes = SignatureScheme
     accepted = (schemes.RSA_PSS_RSAE_SHA512, schemes.RSA_PSS_RSAE_SHA384, schemes.ED25519)
-    assert rsa_credential.scheme_for(accepted) is schemes.RSA_PSS_RSAE_SHA384
-    assert rsa_credential.scheme_for(iter(accepted)) is schemes.RSA_PSS_RSAE_SHA384
-    assert rsa_credential.scheme_for((schemes.RSA_PKCS1_SHA256, schemes.ED25519)) is None
+    for version in (ProtocolVersion.TLS1_3, ProtocolVersion.TLS1_2):
+        assert rsa_credential.scheme_for(accepted, version) is schemes.RSA_PSS_RSAE_SHA384
+        assert rsa_credential.scheme_for(iter(accepted), version) is schemes.RSA_PSS_RSAE_SHA384
+        assert rsa_credential.scheme_for((schemes.ED25519,), version) is None
+
+
+def test_pkcs1_is_for_tls12_alone_and_there_the_last_resort() -> None:
+    """RFC 9846 4.3.3."""
+    rsa_credential = Credential(client_identity("rsa-2048").chain, client_identity("rsa-2048").key)
+    pkcs1, pss = SignatureScheme.RSA_PKCS1_SHA256, SignatureScheme.RSA_PSS_RSAE_SHA512
+    assert rsa_credential.scheme_for((pkcs1, SignatureScheme.ED25519), ProtocolVersion.TLS1_3) is None
+    assert rsa_credential.scheme_for((pkcs1, SignatureScheme.ED25519), ProtocolVersion.TLS1_2) is pkcs1
+    for version in (ProtocolVersion.TLS1_3, ProtocolVersion.TLS1_2):
+        assert rsa_credential.scheme_for((pkcs1, pss), version) is pss
+
+
+def test_mldsa_is_for_tls13_alone() -> None:
+    credential = Credential(client_identity("ml-dsa-65").chain, client_identity("ml-dsa-65").key)
+    assert credential.scheme_for((SignatureScheme.MLDSA65,), ProtocolVersion.TLS1_3) is SignatureScheme.MLDSA65
+    assert credential.scheme_for((SignatureScheme.MLDSA65,), ProtocolVersion.TLS1_2) is None

@@ -54,6 +54,7 @@ LOCALHOST, WWW, WILD = (
 SERVER = (LOCALHOST, WWW, WILD)
 
 
+@pytest.mark.parametrize("version", [ProtocolVersion.TLS1_3, ProtocolVersion.TLS1_2], ids=str)
 @pytest.mark.parametrize(
     ("name", "schemes", "chosen"),
     [
@@ -71,13 +72,22 @@ SERVER = (LOCALHOST, WWW, WILD)
     ],
 )
 def test_server_chooses_by_scheme_and_name_and_has_a_default(
-    name: str | None, schemes: tuple[SignatureScheme, ...], chosen: Credential
+    version: ProtocolVersion, name: str | None, schemes: tuple[SignatureScheme, ...], chosen: Credential
 ) -> None:
-    assert for_server_name(OfferedHello(name, schemes), SERVER) is chosen
+    assert for_server_name(OfferedHello(version, name, schemes), SERVER) is chosen
 
 
 def test_server_that_cannot_sign_for_a_client_says_what_that_verifies() -> None:
+    hello = OfferedHello(ProtocolVersion.TLS1_3, "localhost", (S.RSA_PSS_RSAE_SHA256, S(0x0A0A)))
     with pytest.raises(PeerIncompatible, match="the client verifies rsa_pss_rsae_sha256, 0x0a0a") as refused:
-        for_server_name(OfferedHello("localhost", (S.RSA_PSS_RSAE_SHA256, S(0x0A0A))), SERVER)
+        for_server_name(hello, SERVER)
     assert refused.value.reason is Incompatibility.NO_COMMON_SCHEME
     assert refused.value.alert is AlertDescription.HANDSHAKE_FAILURE
+
+
+def test_server_signs_with_pkcs1_in_tls12_alone() -> None:
+    held = (server_credential("rsa-2048"),)
+    schemes = (S.RSA_PKCS1_SHA256,)
+    assert for_server_name(OfferedHello(ProtocolVersion.TLS1_2, "localhost", schemes), held) is held[0]
+    with pytest.raises(PeerIncompatible, match="the client verifies rsa_pkcs1_sha256"):
+        for_server_name(OfferedHello(ProtocolVersion.TLS1_3, "localhost", schemes), held)

@@ -12,7 +12,7 @@ from tests.support.examples import COMPARES_BYTES
 from trustls.crypto.aead import TLS13_SUITES, SuiteAlgorithms
 from trustls.crypto.hashing import SHA256, SHA384
 from trustls.protocol.key_schedule import ExporterSecret, HandshakeSecrets, TrafficSecret, TrafficSecrets
-from trustls.protocol.record import Opener, RecordWriter
+from trustls.protocol.record import Opener, RecordWriter, Sealer
 from trustls.protocol.transcript import Transcript
 from trustls.wire.enums import CipherSuite
 from trustls.wire.messages import ClientHello, HelloRetryRequest, ServerHello
@@ -105,8 +105,10 @@ def test_finished_of_the_other_side_transcript_or_length_is_not_valid(handshake:
 
 def test_resumption_secret_is_that_of_the_trace(traffic: TrafficSecrets) -> None:
     secret = traffic.resumption_secret(rfc8448.CLIENT_FINISHED_HASH)
-    assert secret == rfc8448.RESUMPTION
-    assert SHA256.expand_label(secret, b"resumption", b"\0\0", 32) == rfc8448.RESUMPTION_PSK
+    assert secret.secret == rfc8448.RESUMPTION
+    assert secret.suite is AES_128
+    assert secret.psk(b"\0\0") == rfc8448.RESUMPTION_PSK
+    assert secret.psk(b"\0\1") != rfc8448.RESUMPTION_PSK, "each ticket has a key of its own"
 
 
 def test_transcript_after_a_retry_holds_the_hash_of_the_first_hello() -> None:
@@ -154,14 +156,15 @@ def test_records_of_the_trace_are_sealed_and_opened(handshake: HandshakeSecrets,
         (traffic.client, 23, rfc8448.DATA, rfc8448.CLIENT_DATA_RECORD),
     ):
         writer = RecordWriter()
-        writer.use(secret)
+        writer.use(Sealer(secret))
         assert writer.sealer is not None
         assert writer.sealer.seal(kind, content) == record
     # The server's data came second: its NewSessionTicket was the first record under these keys.
     opener = Opener(traffic.server)
     opener.sequence = 1
     out = bytearray(51)
-    opener.open_into(rfc8448.SERVER_DATA_RECORD[:5], memoryview(rfc8448.SERVER_DATA_RECORD)[5:], memoryview(out))
+    record = rfc8448.SERVER_DATA_RECORD
+    assert opener.open(record[:5], memoryview(record)[5:], memoryview(out), 0) == (23, 50)
     assert bytes(out) == rfc8448.DATA + b"\x17"
 
 
@@ -170,7 +173,9 @@ def test_key_update_gives_new_secrets_one_way_only(suite: SuiteAlgorithms) -> No
     """RFC 9846 7.2, with the label spelt out here."""
     first = TrafficSecret(suite, bytes(range(suite.hash.length)))
     second = first.next()
-    assert second.secret == suite.hash.expand_label(first.secret, b"traffic upd", b"", suite.hash.length)
+    assert second.secret == suite.hash.expand_label(
+        suite.hash.mac(first.secret), b"traffic upd", b"", suite.hash.length
+    )
     assert second.suite is suite
     assert len({first.secret, second.secret, second.next().secret}) == 3
 
@@ -179,20 +184,27 @@ def test_key_update_gives_new_secrets_one_way_only(suite: SuiteAlgorithms) -> No
 def test_key_has_the_length_that_the_suite_wants(suite: SuiteAlgorithms) -> None:
     key, iv = TrafficSecret(suite, bytes(suite.hash.length)).key_and_iv()
     assert (len(key), len(iv)) == (suite.key_length, 12)
-    assert key == suite.hash.expand_label(bytes(suite.hash.length), b"key", b"", suite.key_length)
+    assert key == suite.hash.expand_label(suite.hash.mac(bytes(suite.hash.length)), b"key", b"", suite.key_length)
 
 
 @given(label=st.binary(max_size=40), context=st.binary(max_size=300), length=st.integers(1, 300))
 def test_exporter_is_what_section_7_5_says(label: bytes, context: bytes, length: int) -> None:
     secret = ExporterSecret(SHA256, rfc8448.EXPORTER)
-    derived = SHA256.expand_label(rfc8448.EXPORTER, label, SHA256.hash(b""), 32)
+    derived = SHA256.expand_label(SHA256.mac(rfc8448.EXPORTER), label, SHA256.hash(b""), 32)
     assert secret.export(label, context, length) == SHA256.expand_label(
-        derived, b"exporter", SHA256.hash(context), length
+        SHA256.mac(derived), b"exporter", SHA256.hash(context), length
     )
 
 
 def test_no_secret_is_printed(handshake: HandshakeSecrets, traffic: TrafficSecrets) -> None:
-    printed = f"{handshake!r} {traffic!r} {handshake.client!r} {traffic.exporter!r}"
-    for secret in (handshake.client.secret, handshake.server.secret, traffic.client.secret, traffic.exporter.secret):
+    resumption = traffic.resumption_secret(rfc8448.CLIENT_FINISHED_HASH)
+    printed = f"{handshake!r} {traffic!r} {handshake.client!r} {traffic.exporter!r} {resumption!r}"
+    for secret in (
+        handshake.client.secret,
+        handshake.server.secret,
+        traffic.client.secret,
+        traffic.exporter.secret,
+        resumption.secret,
+    ):
         assert repr(secret) not in printed
         assert secret.hex() not in printed

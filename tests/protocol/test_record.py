@@ -8,9 +8,9 @@ from tests.support.examples import COMPARES_BYTES
 from tests.support.memory import record_by_record
 from trustls.crypto.aead import TAG_LENGTH, TLS13_SUITES, SuiteAlgorithms
 from trustls.errors import AlertDescription, Misbehaviour, PeerMisbehaved
-from trustls.protocol.buffers import BUFFER_SIZE, BufferPool
+from trustls.protocol.buffers import BUFFER_SIZE, Pool
 from trustls.protocol.key_schedule import TrafficSecret
-from trustls.protocol.record import MAX_CIPHERTEXT, MAX_PLAINTEXT, Opener, RecordWriter, inner_plaintext_end
+from trustls.protocol.record import MAX_CIPHERTEXT, MAX_PLAINTEXT, Opener, RecordWriter, Sealer
 
 pytestmark = COMPARES_BYTES
 
@@ -22,7 +22,7 @@ BORDERS = [0, 1, 2047, 2048, 2049, 16383, 16384, 16385, 65447, 65448, 65449, 655
 
 def writer_under(secret: TrafficSecret, pad_to: int = 0) -> RecordWriter:
     writer = RecordWriter(pad_to)
-    writer.use(secret)
+    writer.use(Sealer(secret))
     return writer
 
 
@@ -37,9 +37,8 @@ def opened(secret: TrafficSecret, stream: bytes) -> list[tuple[int, bytes]]:
     found = []
     for record in record_by_record(stream):
         out = bytearray(len(record) - 5 - TAG_LENGTH)
-        opener.open_into(record[:5], memoryview(record)[5:], memoryview(out))
-        end = inner_plaintext_end(out, 0, len(out))
-        found.append((out[end], bytes(out[:end])))
+        kind, end = opener.open(record[:5], memoryview(record)[5:], memoryview(out), 0)
+        found.append((kind, bytes(out[:end])))
     return found
 
 
@@ -100,9 +99,9 @@ def test_handshake_messages_share_a_record_and_are_cut_at_its_limit() -> None:
 def test_change_of_keys_ends_a_record() -> None:
     writer = RecordWriter()
     writer.queue_handshake(b"in the clear")
-    writer.use(secret_of(1))
+    writer.use(Sealer(secret_of(1)))
     writer.queue_handshake(b"under one")
-    writer.use(secret_of(2))
+    writer.use(Sealer(secret_of(2)))
     writer.queue_handshake(b"under two")
     writer.queue_alert(1, AlertDescription.CLOSE_NOTIFY)
     clear, one, *two = record_by_record(writer.take(None))
@@ -152,7 +151,7 @@ def test_record_that_was_changed_anywhere_does_not_open(suite: SuiteAlgorithms) 
         changed = bytearray(record)
         changed[index] ^= 1
         with pytest.raises(PeerMisbehaved) as refused:
-            Opener(secret).open_into(bytes(changed[:5]), memoryview(changed)[5:], memoryview(bytearray(5)))
+            Opener(secret).open(bytes(changed[:5]), memoryview(changed)[5:], memoryview(bytearray(5)), 0)
         assert refused.value.reason is Misbehaviour.BAD_RECORD_MAC, f"byte {index}"
 
 
@@ -170,14 +169,17 @@ def test_records_open_in_their_order_only() -> None:
 
 @given(content=st.binary(max_size=40), kind=st.integers(1, 255), padding=st.integers(0, 40))
 def test_inner_plaintext_ends_at_the_last_byte_that_is_not_zero(content: bytes, kind: int, padding: int) -> None:
-    inner = b"before" + content + bytes([kind]) + bytes(padding)
-    assert inner_plaintext_end(inner, 6, len(inner)) == 6 + len(content)
+    sealed = Sealer(secret_of()).seal(kind, content, padding)
+    out = bytearray(200)
+    assert Opener(secret_of()).open(sealed[:5], memoryview(sealed)[5:], memoryview(out), 6) == (kind, 6 + len(content))
+    assert out[6 : 6 + len(content)] == content
 
 
 @pytest.mark.parametrize("size", [0, 1, 100])
 def test_record_of_padding_alone_is_refused(size: int) -> None:
+    sealed = Sealer(secret_of()).seal(0, b"", size)
     with pytest.raises(PeerMisbehaved) as refused:
-        inner_plaintext_end(b"content" + bytes(size), 7, 7 + size)
+        Opener(secret_of()).open(sealed[:5], memoryview(sealed)[5:], memoryview(bytearray(200)), 7)
     assert refused.value.reason is Misbehaviour.NO_INNER_CONTENT_TYPE
     assert refused.value.alert is AlertDescription.UNEXPECTED_MESSAGE
 
@@ -192,7 +194,7 @@ def test_limits_are_those_of_the_rfc() -> None:
 
 
 def test_buffers_are_lent_and_kept_in_small_number() -> None:
-    pool = BufferPool()
+    pool = Pool(lambda: bytearray(BUFFER_SIZE))
     lent = [pool.take() for _ in range(20)]
     assert {len(buffer) for buffer in lent} == {BUFFER_SIZE}
     assert len({id(buffer) for buffer in lent}) == 20, "one buffer was lent twice"

@@ -9,31 +9,34 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import typing
+from types import ModuleType
 from typing import Any
 
 from hypothesis import strategies as st
 
-from trustls.wire import messages
+from trustls.wire import messages, messages12
 from trustls.wire.enums import CipherSuite, NamedGroup, OpenEnum
 from trustls.wire.extensions import Extended, KeyShareEntry, OfferedPsks, OidFilter, PskIdentity, StatusRequest
 from trustls.wire.messages import HELLO_RETRY_RANDOM, CertificateEntry, HandshakeMessage
 from trustls.wire.names import DistinguishedName
 
 
-def _is_message(item: object) -> bool:
-    return (
-        inspect.isclass(item)
+def _messages_of(module: ModuleType) -> list[type[Any]]:
+    return [
+        item
+        for item in vars(module).values()
+        if inspect.isclass(item)
         and dataclasses.is_dataclass(item)
-        and item.__module__ == messages.__name__
+        and item.__module__ == module.__name__
         and not item.__name__.startswith("_")
         and hasattr(item, "TYPE")
-    )
+    ]
 
 
 MESSAGES: tuple[type[Any], ...] = tuple(
-    sorted(filter(_is_message, vars(messages).values()), key=lambda item: str(item.__name__))
+    sorted(_messages_of(messages) + _messages_of(messages12), key=lambda item: str(item.__name__))
 )
-"""Every message class of `trustls.wire.messages`."""
+"""Every message class of `trustls.wire.messages` and `trustls.wire.messages12`."""
 
 EXTENDED: tuple[type[Extended], ...] = (
     *(item for item in MESSAGES if issubclass(item, Extended)),
@@ -122,6 +125,11 @@ _FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "nonce": st.binary(max_size=255),
     "ticket": _TICKET,
     "update_requested": st.booleans(),
+    "certificates": _tuples(_CERTIFICATE_LIKE, least=0),
+    "response": _CERTIFICATE_LIKE,
+    "public": st.binary(min_size=1, max_size=255),
+    "CertificateRequest12.certificate_authorities": _tuples(names(), least=0),
+    "NewSessionTicket12.ticket": _OCTETS,
     # Extensions.
     "ClientHello.server_name": st.text(st.characters(max_codepoint=127), min_size=1, max_size=255),
     "ClientHello.status_request": st.builds(StatusRequest, _tuples(_TICKET, least=0), _OCTETS),
