@@ -103,10 +103,12 @@ def trustls_configs(
     if scenario.mutual:
         auth = trustls.ClientAuth.required(roots, hints=None if scenario.hints else ())
         credentials = [trustls.Credential.from_pem(scenario.client.pem_chain, scenario.client.pem_key)]
-    server = trustls.ServerConfig(credentials=[own], client_auth=auth, groups=groups, suites=[suite])
+    server = trustls.ServerConfig(credentials=[own], client_auth=auth, versions=["1.3"], groups=groups, suites=[suite])
     client = trustls.ClientConfig(
         roots=trustls.RootCertStore.from_pem(scenario.server_roots_pem),
         credentials=credentials,
+        sessions=None,  # Full handshakes, without tickets, as the other peers are told to make.
+        versions=["1.3"],
         groups=groups,
         suites=[suite],
     )
