@@ -89,7 +89,6 @@ class Misbehaviour(_Reason):
     NO_INNER_CONTENT_TYPE = (_Alert.UNEXPECTED_MESSAGE, "a record holds padding only, no content type")
     TOO_MANY_WARNINGS = (_Alert.UNEXPECTED_MESSAGE, "too many warning alerts")
     TOO_MANY_POST_HANDSHAKE_MESSAGES = (_Alert.UNEXPECTED_MESSAGE, "too many messages after the handshake without data")
-    SEQUENCE_EXHAUSTED = (_Alert.UNEXPECTED_MESSAGE, "more records under one key than the cipher's limit allows")
     NOT_TLS = (_Alert.PROTOCOL_VERSION, "what came does not look like TLS")
 
     # Messages at the wrong time or with the wrong content.
@@ -107,7 +106,6 @@ class Misbehaviour(_Reason):
     BAD_KEY_SHARE = (_Alert.ILLEGAL_PARAMETER, "a key share that is no valid public value of its group")
     DUPLICATE_KEY_SHARE = (_Alert.ILLEGAL_PARAMETER, "two key shares for one group")
     KEY_SHARE_OUTSIDE_GROUPS = (_Alert.ILLEGAL_PARAMETER, "a key share for a group that supported_groups does not name")
-    SECOND_HELLO_RETRY = (_Alert.UNEXPECTED_MESSAGE, "a second HelloRetryRequest")
     NEEDLESS_HELLO_RETRY = (_Alert.ILLEGAL_PARAMETER, "a HelloRetryRequest that changes nothing")
     RETRY_GROUP_ALREADY_SENT = (_Alert.ILLEGAL_PARAMETER, "a HelloRetryRequest for a group whose share was sent")
     SUITE_CHANGED_AFTER_RETRY = (_Alert.ILLEGAL_PARAMETER, "the server changed its choice after a HelloRetryRequest")
@@ -147,8 +145,6 @@ class Incompatibility(_Reason):
     NO_COMMON_GROUP = (_Alert.HANDSHAKE_FAILURE, "no key exchange group in common")
     NO_COMMON_SCHEME = (_Alert.HANDSHAKE_FAILURE, "no signature scheme in common")
     NO_COMMON_ALPN = (_Alert.NO_APPLICATION_PROTOCOL, "no application protocol in common")
-    NO_CREDENTIAL_FITS = (_Alert.HANDSHAKE_FAILURE, "no certificate here fits what the peer can accept")
-    UNRECOGNIZED_NAME = (_Alert.UNRECOGNIZED_NAME, "no certificate here is for the server name asked for")
 
 
 class CertificateProblem(_Reason):
