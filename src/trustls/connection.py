@@ -422,6 +422,7 @@ class Connection:
             if self._empty_records > _MAX_EMPTY_RECORDS:
                 raise PeerMisbehaved(Misbehaviour.TOO_MANY_EMPTY_RECORDS)
         elif kind == _APPLICATION_DATA and self._takes_early_data:
+            self._empty_records = 0
             self._early_data.received(content)
         elif kind in ContentType.by_value:
             raise PeerMisbehaved(Misbehaviour.UNEXPECTED_RECORD, str(ContentType(kind)))
@@ -482,6 +483,9 @@ class Connection:
         message_type = awaited_class(kind, body, self._waiting)
         if message_type is None:
             if kind == HandshakeType.HELLO_REQUEST and self._tls12 and self.is_client and not body:
+                self._warnings += 1
+                if self._warnings > _MAX_WARNINGS:
+                    raise PeerMisbehaved(Misbehaviour.TOO_MANY_WARNINGS, "HelloRequest")
                 return  # RFC 5246 7.4.1.1: ignored while a handshake is under way, and no part of the transcript.
             awaited = " or ".join(expected.__name__ for expected in self._waiting) or "change_cipher_spec"
             raise PeerMisbehaved(Misbehaviour.UNEXPECTED_MESSAGE, f"{HandshakeType(kind)} while waiting for {awaited}")

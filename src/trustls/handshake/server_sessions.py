@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from trustls.crypto.aead import SuiteAlgorithms
-from trustls.errors import CertificateRejected, InternalError, Misbehaviour, PeerMisbehaved
+from trustls.errors import CertificateRejected, Misbehaviour, PeerMisbehaved, TLSError
 from trustls.handshake.authentication import vouched_for
 from trustls.handshake.binding import server_binding
 from trustls.handshake.client_sessions import RESUMPTION_BINDER
@@ -177,7 +177,7 @@ async def _or_none(answer: Outside[T | None]) -> T | None:
     """What a store or a key source gives; one that fails costs resumption, never a handshake."""
     try:
         return await answer
-    except InternalError as error:
+    except TLSError as error:
         _logger.warning("%s", error)
         return None
 
