@@ -197,10 +197,7 @@ class Connection:
             ConnectionClosed: `close` was called.
             TLSError: the connection has failed; the failure is raised again.
         """
-        self._facts()
-        self._raise_failure()
-        if self._close_sent:
-            raise ConnectionClosed("this side has sent its close_notify")
+        self._check_open()
         view = memoryview(data)
         if view.itemsize != 1 or not view.c_contiguous:
             view = memoryview(bytes(view))
@@ -238,10 +235,7 @@ class Connection:
         Raises:
             HandshakePending, ConnectionClosed, TLSError: as for `send`.
         """
-        self._facts()
-        self._raise_failure()
-        if self._close_sent:
-            raise ConnectionClosed("this side has sent its close_notify")
+        self._check_open()
         self._send_key_update(request_peer)
 
     def export(self, label: str | bytes, length: int, *, context: bytes | None = None) -> bytes:
@@ -680,10 +674,16 @@ class Connection:
 
     def _facts(self) -> Established:
         if self._established is None:
-            if self._failure is not None:
-                raise self._failure.with_traceback(None)
+            self._raise_failure()
             raise HandshakePending("the handshake is not finished")
         return self._established
+
+    def _check_open(self) -> None:
+        """Refuse to send before the handshake is done, after a failure, and after `close`."""
+        self._facts()
+        self._raise_failure()
+        if self._close_sent:
+            raise ConnectionClosed("this side has sent its close_notify")
 
 
 class ClientConnection(Connection):

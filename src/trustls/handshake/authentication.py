@@ -16,12 +16,13 @@ from trustls.errors import (
     PeerMisbehaved,
 )
 from trustls.handshake.flow import Flow
-from trustls.handshake.parameters import ClientParameters
+from trustls.handshake.parameters import ClientParameters, ServerParameters
 from trustls.identity.credential import Credential
 from trustls.identity.request import CredentialRequest
 from trustls.trust.certificate import Certificate
 from trustls.trust.client_auth import ClientAuthMode
-from trustls.trust.verifiers import Peer
+from trustls.trust.names import ServerName
+from trustls.trust.verifiers import ClientVerifier, Peer
 from trustls.wire.enums import ExtensionType, ProtocolVersion, SignatureScheme
 from trustls.wire.messages import CertificateEntry, CertificateMessage, CertificateVerify
 from trustls.wire.messages12 import CertificateMessage12
@@ -108,7 +109,36 @@ def parsed_chain(certificates: Sequence[bytes]) -> tuple[Certificate, ...]:
     return tuple([Certificate.from_der(certificate) for certificate in certificates])
 
 
-def vouched_for(peer: object) -> Peer:
+async def verified_server(
+    flow: Flow,
+    client: ClientParameters,
+    server_name: ServerName,
+    chain: tuple[Certificate, ...],
+    *,
+    ocsp_response: bytes = b"",
+    purpose: str = "verify the server's certificate",
+) -> Peer:
+    """The server that the client's verifier vouches for."""
+    verify_server = client.verifier.verify_server
+    now = client.now()
+    return _vouched_for(
+        await flow.outside(purpose, verify_server, chain, server_name, now=now, ocsp_response=ocsp_response)
+    )
+
+
+async def verified_client(
+    flow: Flow,
+    server: ServerParameters,
+    verifier: ClientVerifier,
+    chain: tuple[Certificate, ...],
+    *,
+    purpose: str = "verify the client's certificate",
+) -> Peer:
+    """The client that the server's verifier vouches for."""
+    return _vouched_for(await flow.outside(purpose, verifier.verify_client, chain, now=server.now()))
+
+
+def _vouched_for(peer: object) -> Peer:
     """A verifier's answer. One that forgets to answer vouches for nobody."""
     if not isinstance(peer, Peer):
         raise InternalError(f"the verifier gave {type(peer).__name__}, not a Peer: nobody is vouched for")

@@ -16,7 +16,7 @@ from trustls.handshake.authentication import (
     parsed_chain,
     send_certificate12,
     send_certificate_verify12,
-    vouched_for,
+    verified_server,
 )
 from trustls.handshake.binding import client_binding
 from trustls.handshake.client_sessions import MAX_TICKET, remember
@@ -239,14 +239,7 @@ async def _authenticate_server(
             exchange = status
     else:
         exchange = await flow.receive(ServerKeyExchange)
-    peer = await flow.outside(
-        "verify the server's certificate",
-        client.verifier.verify_server,
-        chain,
-        server_name,
-        now=client.now(),
-        ocsp_response=ocsp_response,
-    )
+    peer = await verified_server(flow, client, server_name, chain, ocsp_response=ocsp_response)
     if is_rsa(chain[0]) != suite.signs_with_rsa:
         raise PeerMisbehaved(Misbehaviour.KEY_NOT_FOR_SUITE, f"{suite.suite}")
     check_signature12(
@@ -256,7 +249,7 @@ async def _authenticate_server(
         randoms + exchange.parameters(),
         offered=client.provider.offered_schemes12,
     )
-    return vouched_for(peer), exchange
+    return peer, exchange
 
 
 def _send_key_exchange(flow: Flow, client: ClientParameters, exchange: ServerKeyExchange) -> bytes:

@@ -18,7 +18,7 @@ from trustls.handshake.authentication import (
     chosen_credential,
     presented_chain,
     send_certificate,
-    vouched_for,
+    verified_server,
 )
 from trustls.handshake.client_sessions import OfferedPsk, TicketReceiver, bind
 from trustls.handshake.established import ConnectionInfo, Established
@@ -314,14 +314,8 @@ async def _authenticate_server(
     chain = presented_chain(message, _STAPLED if client.request_ocsp else ())
     transcript_hash = flow.transcript.digest()
     proof = await flow.receive(CertificateVerify)
-    peer = await flow.outside(
-        "verify the server's certificate",
-        client.verifier.verify_server,
-        chain,
-        server_name,
-        now=client.now(),
-        ocsp_response=message.entries[0].status_request or b"",
-    )
+    stapled = message.entries[0].status_request or b""
+    peer = await verified_server(flow, client, server_name, chain, ocsp_response=stapled)
     check_certificate_verify(
         proof,
         chain[0],
@@ -329,7 +323,7 @@ async def _authenticate_server(
         context=SERVER_CONTEXT,
         transcript_hash=transcript_hash,
     )
-    return vouched_for(peer)
+    return peer
 
 
 async def _send_client_certificate(

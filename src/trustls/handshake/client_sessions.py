@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from trustls.crypto.hashing import HashAlgorithm
 from trustls.errors import CertificateRejected
-from trustls.handshake.authentication import vouched_for
+from trustls.handshake.authentication import verified_server
 from trustls.handshake.binding import client_binding
 from trustls.handshake.flow import Flow
 from trustls.handshake.parameters import ClientParameters
@@ -62,17 +62,11 @@ async def usable_session(flow: Flow, client: ClientParameters, server_name: Serv
         if client.require_extended_master_secret and not bound:
             continue
         try:
-            peer = await flow.outside(
-                "verify the server's certificate again",
-                client.verifier.verify_server,
-                session.peer.presented,
-                server_name,
-                now=now,
-                ocsp_response=b"",
+            await verified_server(
+                flow, client, server_name, session.peer.presented, purpose="verify the server's certificate again"
             )
         except CertificateRejected:
             continue  # Trust has changed, or the certificate has expired: it must show a better one.
-        vouched_for(peer)
         return session
     return None
 

@@ -13,7 +13,7 @@ from trustls.handshake.authentication import (
     parsed_chain,
     require_certificate,
     send_certificate12,
-    vouched_for,
+    verified_client,
 )
 from trustls.handshake.binding import server_binding
 from trustls.handshake.established import ConnectionInfo, Established
@@ -358,6 +358,6 @@ async def _authenticate_client(
     """CertificateVerify, over every message before it: who the client is, proven."""
     signed = flow.transcript.content()
     proof = await flow.receive(CertificateVerify)
-    peer = await flow.outside("verify the client's certificate", verifier.verify_client, chain, now=server.now())
+    peer = await verified_client(flow, server, verifier, chain)
     check_signature12(chain[0], proof.scheme, proof.signature, signed, offered=server.provider.offered_schemes12)
-    return vouched_for(peer)
+    return peer

@@ -20,7 +20,7 @@ from trustls.handshake.authentication import (
     presented_chain,
     require_certificate,
     send_certificate,
-    vouched_for,
+    verified_client,
 )
 from trustls.handshake.established import ConnectionInfo, Established
 from trustls.handshake.flow import Flow
@@ -343,7 +343,7 @@ async def _authenticate_client(flow: Flow, server: ServerParameters, verifier: C
     chain = presented_chain(message)
     transcript_hash = flow.transcript.digest()
     proof = await flow.receive(CertificateVerify)
-    peer = await flow.outside("verify the client's certificate", verifier.verify_client, chain, now=server.now())
+    peer = await verified_client(flow, server, verifier, chain)
     check_certificate_verify(
         proof,
         chain[0],
@@ -351,4 +351,4 @@ async def _authenticate_client(flow: Flow, server: ServerParameters, verifier: C
         context=CLIENT_CONTEXT,
         transcript_hash=transcript_hash,
     )
-    return vouched_for(peer)
+    return peer

@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 
 from trustls.crypto.aead import SuiteAlgorithms
 from trustls.errors import CertificateRejected, Misbehaviour, PeerMisbehaved, TLSError
-from trustls.handshake.authentication import vouched_for
+from trustls.handshake.authentication import verified_client
 from trustls.handshake.binding import server_binding
 from trustls.handshake.client_sessions import RESUMPTION_BINDER
 from trustls.handshake.flow import Flow, Outside
@@ -149,12 +149,11 @@ async def find_session(
         return None if required or session.client_chain else (session, None)
     try:
         chain = tuple([Certificate.from_der(der) for der in session.client_chain])
-        peer = await flow.outside(
-            "verify the client's certificate again", verifier.verify_client, chain, now=server.now()
-        )
+        purpose = "verify the client's certificate again"
+        peer = await verified_client(flow, server, verifier, chain, purpose=purpose)
     except CertificateRejected:
         return None
-    return session, vouched_for(peer)
+    return session, peer
 
 
 async def _opened(flow: Flow, server: ServerParameters, identifier: bytes, *, single_use: bool) -> bytes | None:
