@@ -1,0 +1,287 @@
+"""ClientConnection and ServerConnection: the sans-I/O shell around a handshake and its record layer."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from trustls.config import ClientConfig, ServerConfig
+from trustls.connection.driver import WARNING
+from trustls.connection.records import RecordIntake
+from trustls.errors import (
+    AlertDescription,
+    ConnectionClosed,
+    EarlyDataUnavailable,
+    TLSError,
+    UnexpectedEOF,
+)
+from trustls.handshake.client import client_handshake
+from trustls.handshake.established import ConnectionInfo
+from trustls.handshake.server import server_handshake
+from trustls.identity.request import CredentialRequest
+from trustls.protocol.record import MAX_PLAINTEXT
+from trustls.trust.names import ServerName
+from trustls.trust.verifiers import Peer
+
+# How much data is sealed before the key's limit is looked at again.
+_SEND_STEP: Final = 1 << 20
+
+Data = bytes | bytearray | memoryview
+
+
+class Connection(RecordIntake):
+    """What client and server have in common. Not safe for concurrent calls: one thread or task at a time."""
+
+    __slots__ = ()
+
+    # -- What the application sees ------------------------------------------------------------------------------------
+
+    @property
+    def info(self) -> ConnectionInfo:
+        """What was negotiated; HandshakePending before that."""
+        return self._facts().info
+
+    @property
+    def peer(self) -> Peer | None:
+        """Who the other side is, verified; None for a client that presented no certificate, or before that is known."""
+        return None if self._established is None else self._established.peer
+
+    @property
+    def peer_closed(self) -> bool:
+        """Whether the peer has said that it sends no more (close_notify). This side may still send."""
+        return self._peer_closed
+
+    @property
+    def failure(self) -> TLSError | None:
+        """What ended the connection, if anything did."""
+        return self._failure
+
+    def receive(self, data: Data) -> bytes:
+        """Take bytes from the transport, in pieces of any size, and give the application data in them.
+
+        Call `data_to_send` afterwards: the handshake may have answered. `b""` is allowed, and goes on with what came
+        before, after `settle`.
+
+        Raises:
+            TLSError: the connection failed; its alert waits in `data_to_send`. Data that came before the failure is
+                given first, and the failure raised by the next call.
+        """
+        self._raise_failure()
+        if self._incoming:
+            data = self._incoming + data
+            self._incoming = b""
+        if not data or self._peer_closed:
+            return b""
+        plaintext = self._open_records(memoryview(data))
+        if self._failure is not None and not plaintext:
+            raise self._failure
+        return plaintext
+
+    def receive_eof(self) -> None:
+        """Say that the transport has ended.
+
+        Raises:
+            UnexpectedEOF: the peer sent no close_notify before, so that data may be missing (RFC 9846 6.1).
+        """
+        if self._failure is None and not self._peer_closed:
+            what = "during the handshake" if self.handshaking else "without a close_notify"
+            self._fail(UnexpectedEOF(f"the transport ended {what}"))
+        self._raise_failure()
+
+    def send(self, data: Data) -> None:
+        """Seal application data. The records wait in `data_to_send`, whatever their size.
+
+        Raises:
+            HandshakePending: the handshake is not finished.
+            ConnectionClosed: `close` was called.
+            TLSError: the connection has failed; the failure is raised again.
+        """
+        self._check_open()
+        view = memoryview(data)
+        if view.itemsize != 1 or not view.c_contiguous:
+            view = memoryview(bytes(view))
+        for start in range(0, len(view), _SEND_STEP):
+            self._send_data(view[start : start + _SEND_STEP])
+
+    def data_to_send(self, limit: int | None = None) -> bytes:
+        """The next bytes for the transport: all that wait, or at most `limit`; `b""` when nothing does.
+
+        Pieces of 64 KiB cost the least a byte, where much waits.
+        """
+        return self._writer.take(limit)
+
+    def close(self) -> None:
+        """Say that this side sends no more (close_notify). The peer may still send: `receive` goes on working.
+
+        During the handshake that is the end of the connection.
+        """
+        if not self._close_sent and self._failure is None:
+            self._send_alert(WARNING, AlertDescription.CLOSE_NOTIFY)
+            self._close_sent = True
+            if self.handshaking:
+                self._fail(ConnectionClosed("this side closed the connection during the handshake"))
+
+    def abort(self, error: TLSError) -> None:
+        """End the connection for a reason of the caller's: the alert of `error` is queued, if it has one."""
+        if self._failure is None:
+            self._fail(error)
+
+    def update_keys(self, *, request_peer: bool = True) -> None:
+        """Send a KeyUpdate and change this side's sending keys; `request_peer` asks the peer to do the same.
+
+        (RFC 9846 4.7.3.) It happens by itself before a key reaches its limit.
+
+        Raises:
+            HandshakePending, ConnectionClosed, TLSError: as for `send`.
+        """
+        self._check_open()
+        self._send_key_update(request_peer)
+
+    def export(self, label: str | bytes, length: int, *, context: bytes | None = None) -> bytes:
+        """Keying material that both sides, and nobody else, can derive (RFC 9846 7.5, RFC 5705).
+
+        In TLS 1.2 an empty context and none give different material; in TLS 1.3 the same.
+
+        Raises:
+            HandshakePending: the handshake is not finished.
+            ValueError: `length` is not 1 to 255 hash lengths, or the label is longer than 249 bytes.
+        """
+        encoded = label.encode() if isinstance(label, str) else label
+        exporter = self._facts().exporter
+        if not 1 <= length <= exporter.max_length or len(encoded) > 249:
+            raise ValueError(f"an exporter gives 1 to {exporter.max_length} bytes for a label of at most 249 bytes")
+        return exporter.export(encoded, context, length)
+
+    # -- Sending ------------------------------------------------------------------------------------------------------
+
+    def _send_data(self, data: memoryview) -> None:
+        if self._key_update_owed:
+            self._send_key_update(request_peer=False)
+        sealer = self._sealer()
+        if self._tls12:
+            if sealer.sequence + self._writer.records_needed(len(data)) >= sealer.limit:
+                raise ConnectionClosed("the key is used up, and TLS 1.2 cannot change it: open a new connection")
+            self._writer.write_data(sealer, data)
+            return
+        while sealer.sequence + self._writer.records_needed(len(data)) >= sealer.limit:
+            # The last record under the old key is the KeyUpdate itself.
+            fits = (sealer.limit - 1 - sealer.sequence) * MAX_PLAINTEXT
+            if fits > 0:
+                self._writer.write_data(sealer, data[:fits])
+                data = data[fits:]
+            self._send_key_update(request_peer=False)
+            sealer = self._sealer()
+        self._writer.write_data(sealer, data)
+
+    def _check_open(self) -> None:
+        """Refuse to send before the handshake is done, after a failure, and after `close`."""
+        self._facts()
+        self._raise_failure()
+        if self._close_sent:
+            raise ConnectionClosed("this side has sent its close_notify")
+
+
+class ClientConnection(Connection):
+    """The client's side of one connection. The ClientHello waits in `data_to_send` as soon as it is made.
+
+    Args:
+        config: shared by any number of connections.
+        server_name: the server's DNS name or IP address. Its certificate must be valid for it.
+
+    Raises:
+        ConfigError: `server_name` is neither.
+    """
+
+    __slots__ = ("_requested",)
+
+    is_client = True
+
+    def __init__(self, config: ClientConfig, server_name: str | ServerName) -> None:
+        super().__init__(config.pad_records_to)
+        self._requested: CredentialRequest | None = None
+        name = server_name if isinstance(server_name, ServerName) else ServerName(server_name)
+        flow = self._flow
+        assert flow is not None  # noqa: S101 (made a line above)
+        self._start(client_handshake(flow, config.parameters, name, self._on_requested))
+
+    @property
+    def early_data_limit(self) -> int:
+        """How many bytes `write_early` still takes; 0 when there is no session that allows any, or it is too late."""
+        return self._early_data.sendable if self._failure is None else 0
+
+    @property
+    def early_data_accepted(self) -> bool | None:
+        """Whether the server took the early data; None before that is known, or when none was offered."""
+        return self._early_data.accepted
+
+    def write_early(self, data: Data) -> None:
+        """Send data before the server has answered (0-RTT, RFC 9846 2.3). Anybody who sees it can send it again.
+
+        Use it for what may safely happen twice, and for nothing else. It needs `early_data=True` in the configuration
+        and a session whose server allows it. A server may refuse it: see `take_rejected_early_data`.
+
+        Raises:
+            EarlyDataUnavailable: more than `early_data_limit` bytes.
+            TLSError: the connection has failed; the failure is raised again.
+        """
+        self._raise_failure()
+        content = bytes(data)
+        if not content:
+            return
+        sealer = self._writer.sealer
+        if len(content) > self._early_data.sendable or sealer is None:
+            raise EarlyDataUnavailable(
+                f"{len(content)} bytes of early data cannot be sent, {self.early_data_limit} can"
+            )
+        self._early_data.sent(content)
+        self._writer.write_data(sealer, memoryview(content))
+
+    def offer_early(self, data: Data) -> None:
+        """Send as much of `data` early as may be; `take_rejected_early_data` gives the rest with what is refused."""
+        fits = min(len(data), self.early_data_limit)
+        if fits:
+            self.write_early(data[:fits])
+        self._early_data.left_over(bytes(data[fits:]))
+
+    def take_rejected_early_data(self) -> bytes:
+        """The early data that the server did not get, once, to be sent again with `send`; `b""` when it has all."""
+        return self._early_data.take_rejected()
+
+    @property
+    def requested(self) -> CredentialRequest | None:
+        """What the server's CertificateRequest said: CA names and signature schemes; None when none came."""
+        return self._requested
+
+    def _on_requested(self, request: CredentialRequest) -> None:
+        self._requested = request
+
+    def _may_change_cipher_spec(self) -> bool:
+        return True  # The ClientHello is out before anything can come in.
+
+
+class ServerConnection(Connection):
+    """The server's side of one connection."""
+
+    __slots__ = ()
+
+    is_client = False
+
+    @property
+    def early_data_accepted(self) -> bool | None:
+        """Whether the client's early data is taken; None when none was offered."""
+        return self._early_data.accepted
+
+    def read_early(self) -> bytes:
+        """The early data that has come (0-RTT, RFC 9846 2.3), once. Anybody who saw it could have sent it again.
+
+        This server takes each only once, and only shortly after it was sent. Still, treat it as what may come twice.
+        """
+        return self._early_data.read()
+
+    def __init__(self, config: ServerConfig) -> None:
+        super().__init__(config.pad_records_to)
+        flow = self._flow
+        assert flow is not None  # noqa: S101 (made a line above)
+        self._start(server_handshake(flow, config.parameters))
+
+    def _may_change_cipher_spec(self) -> bool:
+        return self._flow is not None and not self._flow.transcript.is_empty
