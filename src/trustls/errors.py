@@ -144,6 +144,8 @@ class Incompatibility(_Reason):
     NO_COMMON_SUITE = (_Alert.HANDSHAKE_FAILURE, "no cipher suite in common")
     NO_COMMON_GROUP = (_Alert.HANDSHAKE_FAILURE, "no key exchange group in common")
     NO_COMMON_SCHEME = (_Alert.HANDSHAKE_FAILURE, "no signature scheme in common")
+    NO_FITTING_CREDENTIAL = (_Alert.HANDSHAKE_FAILURE, "no credential here is one that the client can take")
+    UNKNOWN_SERVER_NAME = (_Alert.UNRECOGNIZED_NAME, "no server of the name asked for")
     NO_COMMON_ALPN = (_Alert.NO_APPLICATION_PROTOCOL, "no application protocol in common")
 
 
@@ -156,10 +158,13 @@ class CertificateProblem(_Reason):
     NOT_YET_VALID = (_Alert.CERTIFICATE_EXPIRED, "the certificate is not valid yet")
     REVOKED = (_Alert.CERTIFICATE_REVOKED, "the certificate is revoked")
     REVOCATION_UNKNOWN = (_Alert.CERTIFICATE_UNKNOWN, "the certificate's revocation status is not known")
+    CRL_EXPIRED = (_Alert.CERTIFICATE_UNKNOWN, "the revocation list that covers the certificate is out of date")
+    BAD_STAPLE = (_Alert.BAD_CERTIFICATE_STATUS_RESPONSE, "the stapled OCSP response proves nothing")
+    STAPLE_MISSING = (_Alert.BAD_CERTIFICATE_STATUS_RESPONSE, "no OCSP response was stapled, and one is demanded")
     BAD_SIGNATURE = (_Alert.BAD_CERTIFICATE, "the certificate's signature does not verify")
     UNSUPPORTED_SIGNATURE = (_Alert.UNSUPPORTED_CERTIFICATE, "the certificate is signed with an unsupported algorithm")
     WEAK_KEY = (_Alert.UNSUPPORTED_CERTIFICATE, "the certificate's key is of a kind or size that is not accepted")
-    MALFORMED = (_Alert.BAD_CERTIFICATE, "the certificate cannot be parsed")
+    MALFORMED = (_Alert.BAD_CERTIFICATE, "the certificate is malformed")
     NAME_MISMATCH = (_Alert.BAD_CERTIFICATE, "the certificate is not valid for the name asked for")
     NOT_A_CA = (_Alert.UNKNOWN_CA, "the issuing certificate is no CA")
     PATH_TOO_LONG = (_Alert.UNKNOWN_CA, "the chain is longer than a CA in it allows")
@@ -168,9 +173,11 @@ class CertificateProblem(_Reason):
     WRONG_PURPOSE = (_Alert.UNSUPPORTED_CERTIFICATE, "the certificate's extended key usage does not allow this use")
     UNKNOWN_CRITICAL_EXTENSION = (_Alert.UNSUPPORTED_CERTIFICATE, "the certificate has an unknown critical extension")
     CA_AS_END_ENTITY = (_Alert.BAD_CERTIFICATE, "a CA certificate is used as an end-entity certificate")
+    AGAINST_PROFILE = (_Alert.BAD_CERTIFICATE, "the certificate breaks a rule of the profile that it is held to")
     CHAIN_TOO_LONG = (_Alert.BAD_CERTIFICATE, "more certificates were sent than are accepted")
     BUDGET_EXHAUSTED = (_Alert.BAD_CERTIFICATE, "the chain takes more work to check than is allowed")
     REFUSED = (_Alert.ACCESS_DENIED, "the application refused the certificate")
+    NOT_ACCEPTED = (_Alert.CERTIFICATE_UNKNOWN, "the certificate was not accepted")
 
 
 class TLSError(Exception):
@@ -216,16 +223,45 @@ class PeerIncompatible(_ReasonedError):
 
 
 class CertificateRejected(_ReasonedError):
-    """The peer's certificate was not accepted. `failures` holds what was found on each path that was tried."""
+    """The peer's certificate was not accepted.
+
+    Attributes:
+        reason: what is wrong.
+        detail: the same in words, with the particulars.
+        failures: what was found on each path that was tried: a `trust.path.PathFailure` for each.
+        certificate: the `Certificate` that is at fault, which may be a CA's; None when it is no single one.
+        expected: what the check asks for, in a few words; empty where there is nothing to compare.
+        found: what was there instead, in a few words.
+        remedy: what the operator of either side does about it; empty where nothing can be advised.
+    """
 
     reason: CertificateProblem
 
-    def __init__(self, reason: CertificateProblem, detail: str = "", failures: tuple[object, ...] = ()) -> None:
+    def __init__(
+        self,
+        reason: CertificateProblem,
+        detail: str = "",
+        failures: tuple[Any, ...] = (),
+        *,
+        certificate: Any = None,  # A Certificate: this module imports no other.
+        expected: str = "",
+        found: str = "",
+        remedy: str = "",
+    ) -> None:
         super().__init__(reason, detail)
         self.failures = failures
+        self.certificate = certificate
+        self.expected = expected
+        self.found = found
+        self.remedy = remedy
 
-    def __reduce__(self) -> tuple[type[CertificateRejected], tuple[CertificateProblem, str, tuple[object, ...]]]:
-        return type(self), (self.reason, self.detail, self.failures)
+    def __str__(self) -> str:
+        said = super().__str__()
+        return f"{said}; to mend it: {self.remedy}" if self.remedy else said
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        particulars = {name: getattr(self, name) for name in ("certificate", "expected", "found", "remedy")}
+        return type(self), (self.reason, self.detail, self.failures), particulars
 
 
 class AlertReceived(TLSError):
@@ -244,6 +280,26 @@ class AlertReceived(TLSError):
 
     def __reduce__(self) -> tuple[type[AlertReceived], tuple[int]]:
         return type(self), (self.code,)
+
+
+class CertificateRejectedByPeer(CertificateRejected, AlertReceived):
+    """The peer did not accept this side's certificate, or the lack of one, and said so with an alert.
+
+    In TLS 1.3 a client learns of it only after its handshake is done, so that the first read raises it. `reason` is the
+    nearest to what the alert says, `detail` what this side presented and, on a client, how that went with what the
+    server had asked for. `code` and `description` are the alert's.
+    """
+
+    def __init__(self, code: int, detail: str = "") -> None:
+        reason, remedy = _REFUSALS.get(code, (CertificateProblem.NOT_ACCEPTED, ""))
+        CertificateRejected.__init__(self, reason, detail, remedy=remedy)
+        AlertReceived.__init__(self, code)
+        self.alert = None  # An alert is not answered with another.
+        if detail:
+            self.args = (f"{self.args[0]}; {detail}",)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.code, self.detail)
 
 
 class UnexpectedEOF(TLSError, EOFError):
@@ -272,10 +328,20 @@ class AsyncRequired(TLSError):
     alert = AlertDescription.INTERNAL_ERROR
 
 
+class SigningFailed(TLSError):
+    """What holds the private key of a credential does not sign: an HSM that is gone, or refuses."""
+
+    alert = AlertDescription.INTERNAL_ERROR
+
+
 class ConfigError(TLSError, ValueError):
     """What was asked for cannot be done, or the parts of a configuration do not go together."""
 
     alert = AlertDescription.INTERNAL_ERROR  # Where it shows in a handshake only: a callback's unusable choice.
+
+
+class KeyMismatch(ConfigError):
+    """A private key is not that of the certificate that it was given with."""
 
 
 class InternalError(TLSError):
@@ -292,6 +358,7 @@ _RECEIVED_MEANING: dict[int, str] = {
     _Alert.CERTIFICATE_UNKNOWN: "it did not accept the certificate",
     _Alert.UNKNOWN_CA: "it does not trust the CA that issued the certificate",
     _Alert.CERTIFICATE_REQUIRED: "it requires a client certificate and got none",
+    _Alert.BAD_CERTIFICATE_STATUS_RESPONSE: "it found the stapled OCSP response bad, or missing",
     _Alert.ACCESS_DENIED: "the certificate is valid, but its holder is not allowed in",
     _Alert.HANDSHAKE_FAILURE: "it found no parameters in common, or (in TLS 1.2) requires a client certificate",
     _Alert.PROTOCOL_VERSION: "it does not speak a TLS version that was offered",
@@ -299,3 +366,36 @@ _RECEIVED_MEANING: dict[int, str] = {
     _Alert.UNRECOGNIZED_NAME: "it knows no server of the name asked for",
     _Alert.DECRYPT_ERROR: "a signature or Finished message did not verify there",
 }
+
+_REFUSALS: dict[int, tuple[CertificateProblem, str]] = {
+    _Alert.HANDSHAKE_FAILURE: (
+        CertificateProblem.NONE_PRESENTED,
+        "give this side a credential of an authority that the peer accepts",
+    ),
+    _Alert.CERTIFICATE_REQUIRED: (
+        CertificateProblem.NONE_PRESENTED,
+        "give this side a credential of an authority that the peer accepts",
+    ),
+    _Alert.UNKNOWN_CA: (
+        CertificateProblem.UNKNOWN_ISSUER,
+        "send the intermediates along, use a certificate of a CA that the peer trusts, or have the peer trust this CA",
+    ),
+    _Alert.CERTIFICATE_EXPIRED: (CertificateProblem.EXPIRED, "renew the certificate, or correct the peer's clock"),
+    _Alert.CERTIFICATE_REVOKED: (CertificateProblem.REVOKED, "use a new certificate"),
+    _Alert.BAD_CERTIFICATE_STATUS_RESPONSE: (
+        CertificateProblem.BAD_STAPLE,
+        "staple a current OCSP response for the certificate, from the responder of its CA",
+    ),
+    _Alert.ACCESS_DENIED: (CertificateProblem.REFUSED, "have the peer authorise this identity"),
+    _Alert.BAD_CERTIFICATE: (CertificateProblem.NOT_ACCEPTED, "the peer's log says what it found wrong"),
+    _Alert.UNSUPPORTED_CERTIFICATE: (
+        CertificateProblem.NOT_ACCEPTED,
+        "check its key usage and extended key usage (clientAuth or serverAuth) and its kind of key",
+    ),
+    _Alert.CERTIFICATE_UNKNOWN: (CertificateProblem.NOT_ACCEPTED, "the peer's log says what it found wrong"),
+}
+
+
+def is_about_certificates(alert: int) -> bool:
+    """Whether an alert refuses a certificate, or the lack of one."""
+    return alert in _REFUSALS and alert != _Alert.HANDSHAKE_FAILURE

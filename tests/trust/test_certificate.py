@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from tests.trust.issuing import authority, dns, issue, leaf, raw, usage
 from trustls.errors import CertificateProblem, CertificateRejected, ConfigError, DecodeError
 from trustls.trust import certificate as module
+from trustls.trust import extensions
 from trustls.trust.cache import BoundedCache
 from trustls.trust.certificate import Certificate
 from trustls.trust.extensions import KeyUsage, NameForm
@@ -202,6 +203,11 @@ def test_extensions_need_version_3() -> None:
         assert "version" in malformed(changed)
 
 
+def test_version_2_is_malformed() -> None:
+    der = issue("CN=a", key_identifiers=False).x509.public_bytes(Encoding.DER)
+    assert "it is of version 2" in malformed(der.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x01"))
+
+
 def test_a_serial_number_is_not_negative_and_not_long() -> None:
     der = issue("CN=a", serial_number=0x7F112233).x509.public_bytes(Encoding.DER)
     assert "negative" in malformed(der.replace(b"\x7f\x11\x22\x33", b"\xff\x11\x22\x33"))
@@ -217,7 +223,7 @@ def test_a_serial_number_is_not_negative_and_not_long() -> None:
 )
 def test_times_are_read(text: bytes, seconds: datetime.datetime) -> None:
     tag = 0x17 if len(text) == 13 else 0x18
-    assert module._time(tag, text) == seconds.timestamp()
+    assert extensions.seconds(tag, text) == seconds.timestamp()
 
 
 @pytest.mark.parametrize(
@@ -235,7 +241,7 @@ def test_times_are_read(text: bytes, seconds: datetime.datetime) -> None:
 )
 def test_what_is_no_time_is_refused(text: bytes) -> None:
     with pytest.raises(DecodeError):
-        module._time(0x17, text)
+        extensions.seconds(0x17, text)
 
 
 def test_a_key_that_cannot_be_read_is_told_when_it_is_needed() -> None:

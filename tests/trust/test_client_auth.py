@@ -132,15 +132,16 @@ def test_client_auth_without_roots_fails_closed() -> None:
     with pytest.raises(ConfigError, match="RootCertStore"):
         ClientAuth.required("roots.pem")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="verifier"):
-        ClientAuth(ClientAuthMode.REQUIRED, None, ())
+        ClientAuth(ClientAuthMode.REQUIRED, None)
     with pytest.raises(ConfigError, match="verifier"):
-        ClientAuth(ClientAuthMode.NONE, AcceptAnyCertificate(), ())
+        ClientAuth(ClientAuthMode.NONE, AcceptAnyCertificate())
 
 
 def test_a_custom_verifier_names_its_hints() -> None:
     name = K_DOT.certificate.subject
     verifier = AcceptAnyCertificate(hints=(name, name))
-    assert ClientAuth.custom(verifier) == ClientAuth(ClientAuthMode.REQUIRED, verifier, (name,))
+    assert ClientAuth.custom(verifier) == ClientAuth(ClientAuthMode.REQUIRED, verifier)
+    assert ClientAuth.custom(verifier).hints == (name,)
     assert ClientAuth.custom(verifier, required=False).mode is ClientAuthMode.OPTIONAL
     with pytest.raises(ConfigError, match="no ClientVerifier"):
         ClientAuth.custom(STORE)  # type: ignore[arg-type]
@@ -178,12 +179,13 @@ def test_a_server_must_have_the_name_asked_for() -> None:
     server = leaf(K_DOT, "CN=web", names=dns(*[f"{number}.example" for number in range(10)])).certificate
     verifier = RootsServerVerifier(STORE)
     peer = verifier.verify_server((server,), ServerName("3.example"), now=NOW)
+    assert isinstance(peer, Peer)
     assert peer.verified == (server, K_DOT.certificate)
     with pytest.raises(CertificateRejected) as caught:
         verifier.verify_server((server,), ServerName("other.example"), now=NOW)
     assert caught.value.reason is CertificateProblem.NAME_MISMATCH
     assert "CN=web is not valid for other.example; it is valid only for 0.example, 1.example" in str(caught.value)
-    assert str(caught.value).endswith("7.example and 2 more")
+    assert caught.value.detail.endswith("7.example and 2 more")
     assert len(caught.value.failures) == 1
     assert "RootsServerVerifier" in repr(verifier)
 

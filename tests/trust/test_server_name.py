@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.trust.issuing import authority, dns, leaf
 from trustls.errors import ConfigError
-from trustls.trust.names import ServerName
+from trustls.trust.names import DnsPattern, Mailbox, ServerName, Uri
 
 ROOT = authority("CN=Root")
 
@@ -131,3 +131,168 @@ def test_an_address_matches_only_an_address() -> None:
     assert not matches("192.0.2.1", "192.0.2.1")
     assert not matches("192.0.2.1", "*.0.2.1")
     assert not ServerName("example.com").matches(certificate)
+
+
+# -- Names in rules ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("pattern", "presented", "good"),
+    [
+        ("db.internal", "db.internal", True),
+        ("DB.Internal.", "db.INTERNAL", True),
+        ("db.internal", "api.internal", False),
+        ("db.internal", "x.db.internal", False),
+        ("db.internal", "db.internal.", False),
+        ("db.internal", "db.internal\0", False),
+        ("*.svc.example", "db.svc.example", True),
+        ("*.svc.example", "DB.svc.example", True),
+        ("*.svc.example", "svc.example", False),
+        ("*.svc.example", ".svc.example", False),
+        ("*.svc.example", "a.db.svc.example", False),
+        ("*.svc.example", "a b.svc.example", False),
+        ("*.svc.example", "\u212aelvin.svc.example", False),
+        ("k.example", "\u212a.example", False),
+        ("*.svc.example", "*.svc.example", True),
+        ("db.svc.example", "*.svc.example", False),
+        ("*.example", "*.svc.example", False),
+        ("*.svc.example", "*.*.svc.example", False),
+        ("*.internal", "db.internal", True),
+        ("localhost", "localhost", True),
+        ("localhost", "", False),
+    ],
+)
+def test_a_dns_pattern_says_which_names_in_a_certificate_are_meant(pattern: str, presented: str, good: bool) -> None:
+    assert DnsPattern(pattern).matches(presented) is good
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        ("*", "not the whole left-most label"),
+        ("a*.example.com", "not the whole left-most label"),
+        ("*a.example.com", "not the whole left-most label"),
+        ("a.*.example.com", "not the whole left-most label"),
+        ("*.*.example.com", "not the whole left-most label"),
+        ("**.example.com", "not the whole left-most label"),
+        ("*.", "not the whole left-most label"),
+        ("", "is no DNS name"),
+        (".", "is no DNS name"),
+        (".example.com", "is no DNS name"),
+        ("a..b", "is no DNS name"),
+        ("10.0.0.1", "is no DNS name"),
+        ("*.0.0.1", "is no DNS name"),
+        ("::1", "is no DNS name"),
+        ("https://example.com", "is no DNS name"),
+        ("example.com:443", "is no DNS name"),
+        ("x" * 64, "is no DNS name"),
+        ("münchen.example", "A-label"),
+    ],
+)
+def test_what_is_no_dns_pattern_says_why(bad: str, reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        DnsPattern(bad)
+
+
+@pytest.mark.parametrize(
+    ("address", "presented", "good"),
+    [
+        ("alice@example.com", "alice@example.com", True),
+        ("alice@Example.COM", "alice@EXAMPLE.com", True),
+        ("Alice@example.com", "alice@example.com", False),
+        ("alice@example.com", "alice@example.com.", False),
+        ("alice@example.com", "bob@alice@example.com", False),
+        ("alice@example.com", "example.com", False),
+        ("alice@example.com", "@example.com", False),
+        ("a.b+c@example.com", "a.b+c@example.com", True),
+        ("k@k.example", "k@\u212a.example", False),
+    ],
+)
+def test_a_mailbox_has_an_exact_local_part_and_a_host_in_any_case(address: str, presented: str, good: bool) -> None:
+    assert Mailbox(address).matches(presented) is good
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "", "alice", "@example.com", "alice@", "a@b@example.com", ".a@example.com", "a..b@example.com",
+        "a b@example.com", '"a b"@example.com', "alice@[192.0.2.1]", "alice@192.0.2.1", "alice@*.example.com",
+        "x" * 65 + "@example.com", "alice@example.com\n",
+    ],
+)  # fmt: skip
+def test_what_is_no_mailbox_is_a_config_error(bad: str) -> None:
+    with pytest.raises(ConfigError, match="is no email address"):
+        Mailbox(bad)
+
+
+def test_a_mailbox_is_ascii() -> None:
+    with pytest.raises(ConfigError, match="not ASCII"):
+        Mailbox("jürgen@example.com")
+
+
+@pytest.mark.parametrize(
+    ("uri", "presented", "good"),
+    [
+        ("https://example.com/a", "https://example.com/a", True),
+        ("HTTPS://Example.COM/a", "https://EXAMPLE.com/a", True),
+        ("https://example.com/a", "https://example.com/A", False),
+        ("https://example.com/a", "https://example.com/a/", False),
+        ("https://example.com/a", "https://example.com/%61", False),
+        ("https://example.com/a", "https://example.com:443/a", False),
+        ("https://example.com/a", "http://example.com/a", False),
+        ("https://example.com//a?b=/#c", "https://example.com//a?b=/#c", True),
+        ("https://User@example.com/", "https://user@example.com/", False),
+        ("https://[2001:DB8::1]/", "https://[2001:db8::1]/", True),
+        ("urn:uuid:0a", "URN:uuid:0a", True),
+        ("urn:uuid:0a", "urn:UUID:0a", False),
+        ("urn:uuid:0a", "urn:uuid:0a\0", False),
+        ("urn:uuid:0a", "no URI at all", False),
+    ],
+)
+def test_a_uri_is_compared_whole_but_for_the_case_of_scheme_and_host(uri: str, presented: str, good: bool) -> None:
+    assert Uri(uri).matches(presented) is good
+
+
+@pytest.mark.parametrize(
+    "bad",
+    ["", "example.com", "/a", "//example.com/a", "1http://a", "https://a b/", "https://ä/", "https://a/%zz", "urn:a\n",
+     "http://a#b#c", "http://a\\b", "https://" + "a" * 2048],
+)  # fmt: skip
+def test_what_is_no_uri_is_a_config_error(bad: str) -> None:
+    with pytest.raises(ConfigError, match="is no absolute URI"):
+        Uri(bad)
+
+
+@pytest.mark.parametrize("kind", [DnsPattern, Mailbox, Uri])
+def test_names_in_rules_are_text(kind: type[DnsPattern | Mailbox | Uri]) -> None:
+    with pytest.raises(ConfigError, match="not bytes"):
+        kind(b"alice@example.com")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "name", [DnsPattern("*.svc.example"), Mailbox("alice@example.com"), Uri("https://example.com/a")]
+)
+def test_names_in_rules_are_values(name: DnsPattern | Mailbox | Uri) -> None:
+    assert type(name)(str(name)) == name
+    assert copy.deepcopy(name) == pickle.loads(pickle.dumps(name)) == name
+    assert hash(name) == hash(type(name)(name.text))
+    assert repr(name) == f"{type(name).__name__}({name.text!r})"
+    with pytest.raises(AttributeError):
+        name.text = "other"  # type: ignore[misc]
+
+
+@given(st.text(max_size=20), st.sampled_from([DnsPattern, Mailbox, Uri]))
+def test_any_text_is_such_a_name_or_a_config_error(text: str, kind: type[DnsPattern | Mailbox | Uri]) -> None:
+    try:
+        name = kind(text)
+    except ConfigError:
+        return
+    assert kind(name.text) == name
+    assert name.matches(name.text)
+
+
+@given(st.text(alphabet="ab.*-_A@:/\0 ", max_size=12))
+def test_nothing_that_a_certificate_presents_makes_matching_fail(presented: str) -> None:
+    for kind in (DnsPattern, Mailbox, Uri):
+        for text in kind.spellings(presented):
+            assert kind(text).matches(presented)

@@ -35,15 +35,42 @@ _T = TypeVar("_T")
 
 
 class Fault(NamedTuple):
-    """What is wrong with a certificate, as a value."""
+    """What is wrong with a certificate, as a value.
+
+    Attributes:
+        problem: the name of it.
+        detail: one sentence with the particulars.
+        expected: what the check asks for, in a few words.
+        found: what was there instead, in a few words.
+        remedy: what the operator does about it.
+    """
 
     problem: CertificateProblem
     detail: str
+    expected: str = ""
+    found: str = ""
+    remedy: str = ""
+
+    @classmethod
+    def of(cls, error: CertificateRejected) -> Fault:
+        """The fault that a rejection tells of."""
+        return cls(error.reason, error.detail, error.expected, error.found, error.remedy)
+
+    def rejection(self, certificate: Certificate | None, failures: tuple[object, ...] = ()) -> CertificateRejected:
+        """The rejection that tells of this fault of a certificate."""
+        return CertificateRejected(
+            self.problem,
+            self.detail,
+            failures,
+            certificate=certificate,
+            expected=self.expected,
+            found=self.found,
+            remedy=self.remedy,
+        )
 
 
 _EMAIL_ADDRESS: Final = _der.undotted("1.2.840.113549.1.9.1")
 _MAX_CERTIFICATE: Final = 1 << 16
-_MAX_EXTENSIONS: Final = 64
 
 
 class Certificate:
@@ -58,7 +85,7 @@ class Certificate:
         tbs: the part that is signed (tbsCertificate).
         signature_algorithm: the AlgorithmIdentifier of the signature, exact DER.
         signature: the issuer's signature.
-        version: 1, 2 or 3; `fault` refuses all but 3.
+        version: 1 or 3; `fault` refuses all but 3.
         serial_number: zero or above; at most 160 bits.
         issuer: the issuer's name, exact DER inside.
         subject: the subject's name, exact DER inside.
@@ -147,7 +174,13 @@ class Certificate:
         try:
             _parse(certificate, der)
         except DecodeError as error:
-            raise CertificateRejected(CertificateProblem.MALFORMED, error.detail) from None
+            raise CertificateRejected(
+                CertificateProblem.MALFORMED,
+                error.detail,
+                expected="one certificate in DER (RFC 5280 4.1)",
+                found=error.detail,
+                remedy="put a whole and unchanged certificate in its place; if it is as the CA made it, issue it anew",
+            ) from None
         # What is read later costs memory as well: about four times the DER.
         _PARSED.put(der, certificate, len(der) * 5 + 2048)
         return certificate
@@ -170,13 +203,14 @@ class Certificate:
                 raise CertificateRejected(
                     CertificateProblem.MALFORMED,
                     f"certificate {number} of {pem_origin(source)} is cut off, or no base64",
+                    expected="base64 up to -----END CERTIFICATE-----",
+                    remedy="copy the PEM text anew, whole",
                 )
             try:
                 found.append(cls.from_der(block))
             except CertificateRejected as error:
-                raise CertificateRejected(
-                    CertificateProblem.MALFORMED, f"certificate {number} of {pem_origin(source)}: {error.detail}"
-                ) from None
+                fault = Fault.of(error)._replace(detail=f"certificate {number} of {pem_origin(source)}: {error.detail}")
+                raise fault.rejection(None) from None
         if not found:
             raise ConfigError(f"there is no certificate in {pem_origin(source)}: expected -----BEGIN CERTIFICATE-----")
         return tuple(found)
@@ -252,7 +286,12 @@ class Certificate:
             key = load_der_public_key(self.spki)
         except (ValueError, TypeError, UnsupportedAlgorithm):
             raise CertificateRejected(
-                CertificateProblem.WEAK_KEY, f"the key of {self.title} is malformed, or of a kind that is not supported"
+                CertificateProblem.WEAK_KEY,
+                f"the key of {self.title} is malformed, or of a kind that is not supported",
+                certificate=self,
+                expected="a key for RSA, ECDSA, Ed25519 or ML-DSA",
+                found="a key that cannot be read",
+                remedy=f"issue {self.title} anew for a key for RSA, ECDSA (P-256, P-384, P-521), Ed25519 or ML-DSA",
             ) from None
         object.__setattr__(self, "_public_key", key)
         return key
@@ -397,6 +436,10 @@ class Certificate:
         found = self._extensions.get(_der.undotted(oid))
         return None if found is None else found[1]
 
+    def is_critical(self, oid: str) -> bool:
+        """Whether the extension with this dotted OID is there, and critical."""
+        return self._extensions.get(_der.undotted(oid), (False, b""))[0]
+
     @property
     def fault(self) -> Fault | None:
         """What makes this certificate unusable in any path, whatever its place there; None when nothing does.
@@ -423,9 +466,7 @@ class Certificate:
             try:
                 value = read(found[1])
             except DecodeError as error:
-                raise CertificateRejected(
-                    CertificateProblem.MALFORMED, f"{_READERS[oid][0]} of {self._plain_title}: {error.detail}"
-                ) from None
+                raise _malformed_extension(_READERS[oid][0], self._plain_title, error).rejection(self) from None
         if slot is not None:
             object.__setattr__(self, slot, value)
         return value
@@ -433,6 +474,16 @@ class Certificate:
     @property
     def _plain_title(self) -> str:
         return brief(self.subject) or f"serial number {self.serial_number:x}"
+
+
+def _malformed_extension(label: str, title: str, error: DecodeError) -> Fault:
+    return Fault(
+        CertificateProblem.MALFORMED,
+        f"{label} of {title}: {error.detail}",
+        expected=f"{label} as RFC 5280 4.2 has it",
+        found=error.detail,
+        remedy=f"issue {title} anew with a well-formed {label}",
+    )
 
 
 def _parse(certificate: Certificate, der: bytes) -> None:
@@ -456,8 +507,9 @@ def _parse(certificate: Certificate, der: bytes) -> None:
     if tag == 0xA0:
         start, version_stop = expect(der, start, stop, _der.INTEGER)
         version = _der.unsigned(der, start, version_stop) + 1
-        if version_stop != stop or version not in (2, 3):
-            raise malformed("a version that there is not")
+        # Version 2 was never used, and pyca does not read it.
+        if version_stop != stop or version != 3:
+            raise malformed(f"it is of version {version}, not of version 3")
         tag, start, stop = element(der, stop, tbs_end)
     if tag != _der.INTEGER:
         raise malformed("no serial number")
@@ -473,9 +525,9 @@ def _parse(certificate: Certificate, der: bytes) -> None:
     _, issuer_end = expect(der, algorithm_end, tbs_end, _der.SEQUENCE)
     at, validity_end = expect(der, issuer_end, tbs_end, _der.SEQUENCE)
     tag, start, at = element(der, at, validity_end)
-    not_before = _time(tag, der[start:at])
+    not_before = _ext.seconds(tag, der[start:at])
     tag, start, at = element(der, at, validity_end)
-    not_after = _time(tag, der[start:at])
+    not_after = _ext.seconds(tag, der[start:at])
     if at != validity_end:
         raise DecodeError(Misbehaviour.TRAILING_BYTES, "a validity of more than two times")
     _, subject_end = expect(der, validity_end, tbs_end, _der.SEQUENCE)
@@ -491,7 +543,7 @@ def _parse(certificate: Certificate, der: bytes) -> None:
         if tag == 0xA3:
             if stop != tbs_end:
                 raise DecodeError(Misbehaviour.TRAILING_BYTES, "bytes follow the extensions")
-            extensions = _extensions(der, start, stop)
+            extensions = _ext.extension_list(der, start, stop)
             if version != 3:
                 raise malformed("extensions in a certificate that is not version 3")
         elif tag not in (0x81, 0x82) or version == 1:
@@ -518,7 +570,7 @@ def _parse(certificate: Certificate, der: bytes) -> None:
     if serial_number:
         try:
             second = x509.load_der_x509_certificate(der)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, x509.InvalidVersion) as error:
             raise malformed(str(error)) from None
     fill(certificate, "_x509", second)
 
@@ -531,64 +583,24 @@ def _known_name(der: bytes) -> DistinguishedName:
 _small_name: Final = functools.lru_cache(maxsize=256)(DistinguishedName)
 
 
-def _extensions(der: bytes, at: int, end: int) -> dict[bytes, tuple[bool, bytes]]:
-    element = _der.element
-    at, stop = _der.expect(der, at, end, _der.SEQUENCE)
-    if stop != end or at == end:
-        raise malformed("the extensions are no list, or an empty one")
-    found: dict[bytes, tuple[bool, bytes]] = {}
-    while at < end:
-        start, stop = _der.expect(der, at, end, _der.SEQUENCE)
-        at = stop
-        start, oid_end = _der.expect(der, start, stop, _der.OBJECT_IDENTIFIER)
-        oid = der[start:oid_end]
-        tag, start, value_end = element(der, oid_end, stop)
-        critical = False
-        if tag == _der.BOOLEAN:
-            critical = _der.boolean(der, start, value_end)
-            tag, start, value_end = element(der, value_end, stop)
-        if tag != _der.OCTET_STRING or value_end != stop or not _der.is_oid(oid):
-            raise malformed("an extension is malformed")
-        if oid in found:
-            raise malformed(f"the extension {_der.dotted(oid)} appears twice")
-        if len(found) == _MAX_EXTENSIONS:
-            raise malformed(f"more than {_MAX_EXTENSIONS} extensions")
-        found[oid] = critical, der[start:value_end]
-    return found
-
-
-def _time(tag: int, content: bytes) -> int:
-    """Seconds since 1970 (RFC 5280 4.1.2.5)."""
-    if content[-1:] != b"Z" or not content[:-1].isdigit():
-        raise malformed("a time that is not in UTC, or is no time")
-    if tag == _der.UTC_TIME and len(content) == 13:
-        year = int(content[:2])
-        year += 1900 if year >= 50 else 2000
-        rest = content[2:]
-    elif tag == _der.GENERALIZED_TIME and len(content) == 15:
-        year = int(content[:4])
-        rest = content[4:]
-    else:
-        raise malformed("a validity holds what is no time")
-    month, day, hour, minute, second = (int(rest[at : at + 2]) for at in (0, 2, 4, 6, 8))
-    try:
-        days = datetime.date(year, month, day).toordinal() - _EPOCH.toordinal()
-    except ValueError:
-        raise malformed("a day that there is not") from None
-    if hour > 23 or minute > 59 or second > 59:
-        raise malformed("a time of day that there is not")
-    return ((days * 24 + hour) * 60 + minute) * 60 + second
-
-
 def _fault_of(certificate: Certificate) -> Fault | None:
     if certificate.version != 3:
         return Fault(
-            CertificateProblem.MALFORMED, f"{certificate.title} is of version {certificate.version}, not of version 3"
+            CertificateProblem.MALFORMED,
+            f"{certificate.title} is of version {certificate.version}, not of version 3",
+            expected="version 3",
+            found=f"version {certificate.version}",
+            remedy=f"issue {certificate.title} anew with extensions (openssl x509 -req: -copy_extensions copy)",
         )
     unknown = certificate.unknown_critical_extensions
     if unknown:
+        listed = ", ".join(unknown[:4])
         return Fault(
-            CertificateProblem.UNKNOWN_CRITICAL_EXTENSION, f"{certificate.title} has {', '.join(unknown[:4])}, critical"
+            CertificateProblem.UNKNOWN_CRITICAL_EXTENSION,
+            f"{certificate.title} has {listed}, critical",
+            expected="no critical extension that is not honoured here",
+            found=listed,
+            remedy=f"issue {certificate.title} anew without it, or with it not critical",
         )
     extensions = certificate._extensions
     try:
@@ -599,24 +611,47 @@ def _fault_of(certificate: Certificate) -> Fault | None:
         if access is not None:
             _ext.check_authority_information_access(access[1])
     except CertificateRejected as error:
-        return Fault(error.reason, error.detail)
+        return Fault.of(error)
     except DecodeError as error:
-        return Fault(CertificateProblem.MALFORMED, f"authorityInfoAccess of {certificate.title}: {error.detail}")
+        return _malformed_extension("authorityInfoAccess", certificate.title, error)
     if _ext.POLICY_CONSTRAINTS in extensions:
         # Critical, it is refused above. RFC 5280 4.2.1.11: it must be critical.
-        return Fault(CertificateProblem.MALFORMED, f"{certificate.title} has policyConstraints that are not critical")
+        return Fault(
+            CertificateProblem.MALFORMED,
+            f"{certificate.title} has policyConstraints that are not critical",
+            expected="no policyConstraints",
+            found="policyConstraints",
+            remedy=f"issue {certificate.title} anew without policyConstraints",
+        )
     if not certificate.issuer:
-        return Fault(CertificateProblem.MALFORMED, f"{certificate.title} names no issuer")
-    if not certificate.subject:
-        # RFC 5280 4.1.2.6, 4.2.1.6: then the subjectAltName is the only name, and critical; and a CA has a name.
-        if certificate.is_ca:
-            return Fault(CertificateProblem.MALFORMED, "a CA without a name")
-        if not extensions.get(_ext.SUBJECT_ALT_NAME, (False, b""))[0]:
-            return Fault(
-                CertificateProblem.MALFORMED,
-                f"{certificate.title} has an empty subject, and its subjectAltName is missing or not critical",
-            )
-    return None
+        return Fault(
+            CertificateProblem.MALFORMED,
+            f"{certificate.title} names no issuer",
+            expected="the issuer's name",
+            found="an empty name",
+            remedy=f"give the CA a name, and issue {certificate.title} anew",
+        )
+    if certificate.subject:
+        return None
+    # RFC 5280 4.1.2.6, 4.2.1.6: then the subjectAltName is the only name, and critical; and a CA has a name.
+    if certificate.is_ca:
+        return Fault(
+            CertificateProblem.MALFORMED,
+            "a CA without a name",
+            expected="a subject",
+            found="an empty name",
+            remedy="issue the CA certificate anew with a subject",
+        )
+    critical = extensions.get(_ext.SUBJECT_ALT_NAME, (None, b""))[0]
+    if critical:
+        return None
+    return Fault(
+        CertificateProblem.MALFORMED,
+        f"{certificate.title} has an empty subject, and its subjectAltName is missing or not critical",
+        expected="a critical subjectAltName where the subject is empty",
+        found="no subjectAltName" if critical is None else "not critical",
+        remedy=f"issue {certificate.title} anew with a subject, or with a critical subjectAltName",
+    )
 
 
 _EPOCH: Final = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)

@@ -1,14 +1,16 @@
 """Name constraints: the names that a CA may certify (RFC 5280 4.2.1.10), for DNS, IP, email, URI and directory names.
 
-Names and subtrees are compared pairwise, which is quadratic, so each comparison is counted against a budget.
+Names and subtrees are compared pairwise, which is quadratic, so each comparison is counted against a budget. What can
+be done for one name or one subtree alone is done before they are compared.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import unicodedata
+from collections import Counter
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from trustls.errors import CertificateProblem
 from trustls.trust.certificate import Certificate, Fault
@@ -30,10 +32,12 @@ def constrained_names(certificate: Certificate) -> list[tuple[int, bytes]]:
     return names
 
 
-def comparisons(certificate: Certificate, constraints: NameConstraints) -> int:
-    """How many comparisons `constraint_fault` will make at most, a long subject counted for its length."""
-    names = len(certificate.alternative_names) + 1 + len(certificate.subject.der) // 16
-    return names * (len(constraints.permitted) + len(constraints.excluded))
+def comparisons(names: list[tuple[int, bytes]], constraints: NameConstraints) -> int:
+    """How many comparisons `constraint_fault` will make at most, long directory names counted for their length."""
+    bases = constraints.permitted + constraints.excluded
+    by_form = Counter(form for form, _ in bases)
+    long_names = sum(len(content) for form, content in (*bases, *names) if form == NameForm.DIRECTORY) // 16
+    return sum(by_form[form] for form, _ in names) + (long_names if by_form[NameForm.DIRECTORY] else 0)
 
 
 def constraint_fault(ca: Certificate, certificate: Certificate, names: list[tuple[int, bytes]]) -> Fault | None:
@@ -41,27 +45,73 @@ def constraint_fault(ca: Certificate, certificate: Certificate, names: list[tupl
     constraints = ca.name_constraints
     if constraints is None:
         return None
+    subtrees = _subtrees(constraints)
     for form, name in names:
-        excluded = [base for kind, base in constraints.excluded if kind == form]
-        permitted = [base for kind, base in constraints.permitted if kind == form]
-        if not excluded and not permitted:
+        if form not in subtrees:
             continue
-        within = _WITHIN.get(form)
-        if within is None:
+        rules = _FORMS.get(form)
+        if rules is None:
             # RFC 5280 4.2.1.10: a constraint on a form that is there must be processed, or the certificate refused.
-            return _refusal(ca, certificate, "a name of a form whose constraints are not supported")
-        for base in excluded:
-            if within(name, base, True) is not False:
-                return _refusal(ca, certificate, f"{_described(form, name)}, which the CA excludes")
-        if permitted and not any(within(name, base, False) for base in permitted):
-            return _refusal(ca, certificate, f"{_described(form, name)}, which is outside what the CA permits")
+            return Fault(
+                CertificateProblem.NAME_NOT_PERMITTED,
+                f"the CA {ca.title} is constrained, and {certificate.title} has a name of a form whose constraints are "
+                "not supported",
+                expected="names of forms whose constraints are supported",
+                found=f"a name of the form {form}",
+                remedy=f"issue {certificate.title} anew without that name, or {ca.title} without that constraint",
+            )
+        excluded, permitted = subtrees[form]
+        prepared = rules.of_name(name)
+        for base, subtree in excluded:
+            # What cannot be understood is neither permitted nor free of an exclusion.
+            if prepared is None or subtree is None or rules.within(prepared, subtree, True):
+                return _refusal(ca, certificate, form, name, "which the CA excludes", f"not within {_base(form, base)}")
+        if permitted and (
+            prepared is None
+            or not any(subtree is not None and rules.within(prepared, subtree, False) for _, subtree in permitted)
+        ):
+            bases = ", ".join(_base(form, base) for base, _ in permitted[:_MAX_LISTED])
+            more = f" and {len(permitted) - _MAX_LISTED} more" if len(permitted) > _MAX_LISTED else ""
+            return _refusal(
+                ca, certificate, form, name, "which is outside what the CA permits", f"within {bases}{more}"
+            )
     return None
 
 
-def _refusal(ca: Certificate, certificate: Certificate, what: str) -> Fault:
+# The excluded and the permitted subtrees of each form: (content of the GeneralName, the same prepared for comparing).
+_Subtrees: TypeAlias = "dict[int, tuple[list[tuple[bytes, Any]], list[tuple[bytes, Any]]]]"
+
+
+def _subtrees(constraints: NameConstraints) -> _Subtrees:
+    subtrees: _Subtrees = {}
+    for which, bases in enumerate((constraints.excluded, constraints.permitted)):
+        for form, base in bases:
+            rules = _FORMS.get(form)
+            prepared = None if rules is None else rules.of_base(base)
+            subtrees.setdefault(form, ([], []))[which].append((base, prepared))
+    return subtrees
+
+
+def _refusal(ca: Certificate, certificate: Certificate, form: int, name: bytes, why: str, expected: str) -> Fault:
+    found = _described(form, name)
     return Fault(
-        CertificateProblem.NAME_NOT_PERMITTED, f"the CA {ca.title} is constrained, and {certificate.title} has {what}"
+        CertificateProblem.NAME_NOT_PERMITTED,
+        f"the CA {ca.title} is constrained, and {certificate.title} has {found}, {why}",
+        expected=f"names {expected}",
+        found=found,
+        remedy=f"issue {certificate.title} anew without that name, or {ca.title} with name constraints that permit it",
     )
+
+
+def _base(form: int, base: bytes) -> str:
+    """A subtree as text of bounded length."""
+    if form == NameForm.DIRECTORY:
+        return brief(DistinguishedName(base)) or "the empty name"
+    if form == NameForm.IP:
+        half = len(base) // 2
+        prefix = int.from_bytes(base[half:], "big").bit_count()
+        return f"{ipaddress.ip_address(base[:half])}/{prefix}"
+    return shown(base[:256].decode("ascii")) or "any"
 
 
 def _described(form: int, name: bytes) -> str:
@@ -72,42 +122,60 @@ def _described(form: int, name: bytes) -> str:
     return f"the name {shown(name[:256].decode('utf-8', 'backslashreplace'))}"
 
 
-# Each answers whether a name lies within a subtree: True, False, or None for a name that cannot be understood, which is
-# then neither permitted nor free of an exclusion. `widest` asks whether any host that the name stands for does.
+# For each form: what is compared of a name and of a subtree, None where they cannot be understood; and whether the one
+# lies within the other. `widest` asks whether any host that the name stands for does.
 
 
-def _dns_within(name: bytes, base: bytes, widest: bool) -> bool | None:
-    name = name.lower()
-    if name[:2] == b"*.":
-        name = name[2:]
-        # *.example.com stands for bar.example.com: excluding that excludes it (CVE-2025-61727).
-        if widest and base.partition(b".")[2] == name:
-            return True
-    if not is_dns_name(name):
-        return None
-    return not base or name == base or name.endswith(b"." + base)
+def _dns_name(name: bytes) -> tuple[bytes, bool] | None:
+    """The name in lower case, and whether it is a wildcard for names of one label more."""
+    host = name.lower()
+    wildcard = host[:2] == b"*."
+    if wildcard:
+        host = host[2:]
+    return (host, wildcard) if is_dns_name(host) else None
 
 
-def _ip_within(name: bytes, base: bytes, _widest: bool) -> bool | None:
-    half = len(name)
-    if len(base) != 2 * half:
-        return False
+def _dns_within(name: tuple[bytes, bool], base: bytes, widest: bool) -> bool:
+    host, wildcard = name
+    # *.example.com stands for bar.example.com: excluding that excludes it (CVE-2025-61727).
+    if wildcard and widest and base.partition(b".")[2] == host:
+        return True
+    return not base or host == base or host.endswith(b"." + base)
+
+
+def _ip_address(name: bytes) -> tuple[int, int]:
+    return len(name), int.from_bytes(name, "big")
+
+
+def _ip_base(base: bytes) -> tuple[int, int, int]:
+    half = len(base) // 2
     mask = int.from_bytes(base[half:], "big")
-    return int.from_bytes(name, "big") & mask == int.from_bytes(base[:half], "big") & mask
+    return half, int.from_bytes(base[:half], "big") & mask, mask
 
 
-def _email_within(name: bytes, base: bytes, _widest: bool) -> bool | None:
+def _ip_within(name: tuple[int, int], base: tuple[int, int, int], _widest: bool) -> bool:
+    length, address = name
+    base_length, network, mask = base
+    return length == base_length and address & mask == network
+
+
+def _email_address(name: bytes) -> tuple[bytes, bytes] | None:
     local, at, host = name.rpartition(b"@")
     host = host.lower()
     if not at or not local or b"@" in local or not is_dns_name(host):
         return None
+    return local, host
+
+
+def _email_within(name: tuple[bytes, bytes], base: bytes, _widest: bool) -> bool:
+    local, host = name
     if b"@" in base:
         # The local part is compared exactly, the host without regard to case (RFC 5280 7.5).
         return local + b"@" + host == base
     return host.endswith(base) if base[:1] == b"." else host == base
 
 
-def _uri_within(name: bytes, base: bytes, _widest: bool) -> bool | None:
+def _uri_host(name: bytes) -> bytes | None:
     from urllib.parse import urlsplit
 
     try:
@@ -115,21 +183,20 @@ def _uri_within(name: bytes, base: bytes, _widest: bool) -> bool | None:
     except ValueError:
         return None
     # RFC 5280 4.2.1.10: a URI without an authority, or with an address in it, is refused where constraints apply.
-    if not is_dns_name(host) or host.rpartition(b".")[2].isdigit():
-        return None
+    return host if is_dns_name(host) and not host.rpartition(b".")[2].isdigit() else None
+
+
+def _uri_within(host: bytes, base: bytes, _widest: bool) -> bool:
     return host.endswith(base) if base[:1] == b"." else host == base
 
 
-def _directory_within(name: bytes, base: bytes, _widest: bool) -> bool | None:
-    # Before any signature is checked, a peer may put as much into a name as it likes.
-    if len(name) > _MAX_DIRECTORY_NAME or len(base) > _MAX_DIRECTORY_NAME:
-        return None
-    subtree = _normalized(base)
-    return _normalized(name)[: len(subtree)] == subtree
+_NormalizedName: TypeAlias = "tuple[frozenset[tuple[bytes, object]], ...]"
 
 
 @lru_cache(maxsize=256)
-def _normalized(name: bytes) -> tuple[frozenset[tuple[bytes, object]], ...]:
+def _directory_name(name: bytes) -> _NormalizedName | None:
+    if len(name) > _MAX_DIRECTORY_NAME:
+        return None
     # RFC 5280 7.1: compared without regard to case, string type or repeated spaces, so that no other spelling of an
     # excluded name slips through.
     return tuple(
@@ -138,16 +205,31 @@ def _normalized(name: bytes) -> tuple[frozenset[tuple[bytes, object]], ...]:
     )
 
 
+def _directory_within(name: _NormalizedName, base: _NormalizedName, _widest: bool) -> bool:
+    return name[: len(base)] == base
+
+
 def _folded(tag: int, value: bytes) -> object:
     text = _der.string(tag, value)
     return (tag, value) if text is None else " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
+def _as_it_stands(base: bytes) -> bytes:
+    return base
+
+
+class _Form(NamedTuple):
+    of_name: Callable[[bytes], Any]
+    of_base: Callable[[bytes], Any]
+    within: Callable[[Any, Any, bool], bool]
+
+
 _MAX_DIRECTORY_NAME: Final = 2048
-_WITHIN: Final[dict[int, Callable[[bytes, bytes, bool], bool | None]]] = {
-    NameForm.DNS: _dns_within,
-    NameForm.IP: _ip_within,
-    NameForm.EMAIL: _email_within,
-    NameForm.URI: _uri_within,
-    NameForm.DIRECTORY: _directory_within,
+_MAX_LISTED: Final = 4
+_FORMS: Final[dict[int, _Form]] = {
+    NameForm.DNS: _Form(_dns_name, _as_it_stands, _dns_within),
+    NameForm.IP: _Form(_ip_address, _ip_base, _ip_within),
+    NameForm.EMAIL: _Form(_email_address, _as_it_stands, _email_within),
+    NameForm.URI: _Form(_uri_host, _as_it_stands, _uri_within),
+    NameForm.DIRECTORY: _Form(_directory_name, _directory_name, _directory_within),
 }

@@ -5,6 +5,7 @@ Every fault is a `DecodeError`, which `Certificate` turns into a rejection that 
 
 from __future__ import annotations
 
+import datetime
 import enum
 import re
 from typing import Final, NamedTuple
@@ -47,6 +48,14 @@ class NameConstraints(NamedTuple):
 
     permitted: tuple[tuple[int, bytes], ...]
     excluded: tuple[tuple[int, bytes], ...]
+
+
+class AuthorityKeyIdentifier(NamedTuple):
+    """AuthorityKeyIdentifier, RFC 5280 4.2.1.1: the content of each of its fields, None for one that is not there."""
+
+    key_identifier: bytes | None
+    issuer: bytes | None
+    serial_number: bytes | None
 
 
 BASIC_CONSTRAINTS: Final = _der.undotted("2.5.29.19")
@@ -212,10 +221,19 @@ def subject_key_identifier(value: bytes) -> bytes:
 
 def authority_key_identifier(value: bytes) -> bytes | None:
     """The identifier of the issuer's key, if it is given (RFC 5280 4.2.1.1)."""
+    return authority_key(value).key_identifier
+
+
+def authority_key(value: bytes) -> AuthorityKeyIdentifier:
+    """What an authorityKeyIdentifier says of the issuer's key (RFC 5280 4.2.1.1)."""
+    fields: dict[int, bytes | None] = {0x80: None, 0xA1: None, 0x82: None}
+    present = []
     for tag, start, stop in _der.children(value, *_der.whole(value, _der.SEQUENCE)):
-        if tag == 0x80:
-            return value[start:stop]
-    return None
+        present.append(tag)
+        fields[tag] = value[start:stop]
+    if present != [tag for tag in (0x80, 0xA1, 0x82) if tag in present]:
+        raise malformed("fields that are unknown, out of order or there twice")
+    return AuthorityKeyIdentifier(*fields.values())
 
 
 def check_authority_information_access(value: bytes) -> None:
@@ -233,11 +251,63 @@ def check_authority_information_access(value: bytes) -> None:
         raise malformed("a list of no access descriptions")
 
 
+def extension_list(der: bytes, at: int, end: int) -> dict[bytes, tuple[bool, bytes]]:
+    """The Extensions between `at` and `end`: (critical, content) by OID content (RFC 5280 4.1.2.9)."""
+    element = _der.element
+    at, stop = _der.expect(der, at, end, _der.SEQUENCE)
+    if stop != end or at == end:
+        raise malformed("the extensions are no list, or an empty one")
+    found: dict[bytes, tuple[bool, bytes]] = {}
+    while at < end:
+        start, stop = _der.expect(der, at, end, _der.SEQUENCE)
+        at = stop
+        start, oid_end = _der.expect(der, start, stop, _der.OBJECT_IDENTIFIER)
+        oid = der[start:oid_end]
+        tag, start, value_end = element(der, oid_end, stop)
+        critical = False
+        if tag == _der.BOOLEAN:
+            critical = _der.boolean(der, start, value_end)
+            tag, start, value_end = element(der, value_end, stop)
+        if tag != _der.OCTET_STRING or value_end != stop or not _der.is_oid(oid):
+            raise malformed("an extension is malformed")
+        if oid in found:
+            raise malformed(f"the extension {_der.dotted(oid)} appears twice")
+        if len(found) == _MAX_EXTENSIONS:
+            raise malformed(f"more than {_MAX_EXTENSIONS} extensions")
+        found[oid] = critical, der[start:value_end]
+    return found
+
+
+def seconds(tag: int, content: bytes) -> int:
+    """The seconds since 1970 of a Time with this tag and content (RFC 5280 4.1.2.5)."""
+    if content[-1:] != b"Z" or not content[:-1].isdigit():
+        raise malformed("a time that is not in UTC, or is no time")
+    if tag == _der.UTC_TIME and len(content) == 13:
+        year = int(content[:2])
+        year += 1900 if year >= 50 else 2000
+        rest = content[2:]
+    elif tag == _der.GENERALIZED_TIME and len(content) == 15:
+        year = int(content[:4])
+        rest = content[4:]
+    else:
+        raise malformed("a validity holds what is no time")
+    month, day, hour, minute, second = (int(rest[at : at + 2]) for at in (0, 2, 4, 6, 8))
+    try:
+        days = datetime.date(year, month, day).toordinal() - _EPOCH_DAY
+    except ValueError:
+        raise malformed("a day that there is not") from None
+    if hour > 23 or minute > 59 or second > 59:
+        raise malformed("a time of day that there is not")
+    return ((days * 24 + hour) * 60 + minute) * 60 + second
+
+
 def malformed(detail: str) -> DecodeError:
     """The error for content that its field cannot hold."""
     return DecodeError(Misbehaviour.MALFORMED, detail)
 
 
+_EPOCH_DAY: Final = datetime.date(1970, 1, 1).toordinal()
+_MAX_EXTENSIONS: Final = 64
 _CONSTRUCTED_FORMS: Final = frozenset({NameForm.OTHER, NameForm.X400, NameForm.DIRECTORY, NameForm.EDI_PARTY})
 _IA5_FORMS: Final = frozenset({NameForm.EMAIL, NameForm.DNS, NameForm.URI})
 _DNS_LABEL: Final = rb"(?!-)[a-z0-9_-]{1,63}(?<!-)"

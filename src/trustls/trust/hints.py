@@ -22,7 +22,8 @@ Hints: TypeAlias = Hint | Iterable[Hint]
 # RFC 9846 4.3.2: in TLS 1.3 the list shares the 2^16-1 bytes of CertificateRequest.extensions with signature_algorithms
 # and the extension headers, so a little less than what the list itself may hold (and TLS 1.2 allows) fits.
 MAX_ENCODED = 0xFFFF - 255
-_LARGE = 0x8000
+# What a Java client takes in one handshake message, unless told otherwise.
+JSSE_LIMIT = 0x8000
 
 
 def authorities(hints: Hints) -> tuple[DistinguishedName, ...]:
@@ -44,6 +45,11 @@ def authorities(hints: Hints) -> tuple[DistinguishedName, ...]:
     return names
 
 
+def encoded_size(names: Iterable[DistinguishedName]) -> int:
+    """How many bytes the names take in a CertificateRequest."""
+    return sum(2 + len(name.der) for name in names)
+
+
 def check_size(names: tuple[DistinguishedName, ...]) -> None:
     """Check that the names fit into one CertificateRequest, and warn when peers may find it too large.
 
@@ -55,17 +61,17 @@ def check_size(names: tuple[DistinguishedName, ...]) -> None:
     for name in names:
         if not name:
             raise ConfigError("a CA hint is an empty name: give the name of a CA")
-        size += 2 + len(name.der)
+        size += encoded_size((name,))
         fitting += size <= MAX_ENCODED
     if size > MAX_ENCODED:
         raise ConfigError(
             f"the names of {len(names)} CAs take {size} bytes in a CertificateRequest, which holds {MAX_ENCODED}: "
             f"the first {fitting} fit. Name fewer with hints=, or send none with hints=()"
         )
-    if size > _LARGE:
+    if size > JSSE_LIMIT:
         warnings.warn(
             f"the CA names of the CertificateRequest take {size} bytes; Java clients refuse handshake messages over "
-            f"{_LARGE} bytes unless told otherwise. Name fewer with hints=, or send none with hints=()",
+            f"{JSSE_LIMIT} bytes unless told otherwise. Name fewer with hints=, or send none with hints=()",
             stacklevel=4,
         )
 

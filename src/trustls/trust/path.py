@@ -10,30 +10,22 @@ end is more likely forgotten than meant; x509-limbo, OpenSSL and Go refuse it as
 
 from __future__ import annotations
 
-import datetime
-import enum
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
-from trustls.errors import CertificateProblem, CertificateRejected
+from trustls.errors import CertificateProblem, CertificateRejected, ConfigError
 from trustls.trust.certificate import Certificate, Fault
 from trustls.trust.constraints import comparisons, constrained_names, constraint_fault
+from trustls.trust.profile import Profile, Purpose, ca_fault, leaf_fault
 from trustls.trust.roots import RootCertStore
-from trustls.trust.signatures import is_verified, key_fault, signature_fault
+from trustls.trust.signatures import is_verified, signature_fault
 from trustls.wire.names import DistinguishedName, brief
 
+__all__ = ["PathCheck", "PathFailure", "PathFault", "PathLimits", "Profile", "Purpose", "verify_path"]
 
-class Purpose(enum.Enum):
-    """What the leaf certificate is used for (RFC 5280 4.2.1.12), and whose certificate that is."""
-
-    SERVER_AUTH = ("1.3.6.1.5.5.7.3.1", "the server's certificate", "serverAuth")
-    CLIENT_AUTH = ("1.3.6.1.5.5.7.3.2", "the client's certificate", "clientAuth")
-
-    def __init__(self, oid: str, bearer: str, label: str) -> None:
-        self.oid = oid
-        self.bearer = bearer
-        self.label = label
+_MAX_INTERMEDIATES = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,17 +34,32 @@ class PathLimits:
 
     Attributes:
         certificates: how many certificates a peer may send.
-        intermediates: how many intermediate CAs a path may have, self-issued ones not counted.
+        intermediates: how many intermediate CAs a path may have; self-issued ones are not counted, but they may not be
+            more than eight.
         signatures: how many signatures are verified, successes that are remembered not counted.
-        steps: how many certificates are tried as the next one of some path.
+        steps: how many certificates are looked at as the next one of some path.
         name_comparisons: how many names are compared with name constraints.
+        checks: how many paths `check` is asked about.
+
+    Raises:
+        ConfigError: one of them is not a whole number from zero on, or there may be more than 256 intermediates.
     """
 
     certificates: int = 16
     intermediates: int = 8
     signatures: int = 32
     steps: int = 500
-    name_comparisons: int = 8192
+    name_comparisons: int = 65_536
+    checks: int = 16
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            limit = getattr(self, name)
+            if not isinstance(limit, int) or limit < 0:
+                raise ConfigError(f"`{name}` is a number of them, not {limit!r}")
+        # The search goes as deep as a path is long, and so does Python's stack.
+        if self.intermediates > _MAX_INTERMEDIATES:
+            raise ConfigError(f"`intermediates` is at most {_MAX_INTERMEDIATES}, not {self.intermediates}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +71,33 @@ class PathFailure:
         certificate: the one that is at fault.
         problem: what is wrong.
         detail: the same in words.
+        expected: what the check asks for, in a few words.
+        found: what was there instead, in a few words.
+        remedy: what the operator does about it.
     """
 
     path: tuple[Certificate, ...]
     certificate: Certificate
     problem: CertificateProblem
     detail: str
+    expected: str = ""
+    found: str = ""
+    remedy: str = ""
 
     def __str__(self) -> str:
         return f"{' <- '.join(one.title for one in self.path)}: {self.problem.sentence}: {self.detail}"
+
+    @property
+    def fault(self) -> Fault:
+        """The same without the path."""
+        return Fault(self.problem, self.detail, self.expected, self.found, self.remedy)
+
+
+PathFault: TypeAlias = tuple[Certificate, Fault]
+"""The certificate that is at fault, and what is wrong with it."""
+
+PathCheck: TypeAlias = Callable[[tuple[Certificate, ...]], PathFault | None]
+"""Something more to ask of a path, from the leaf to the root, both included: what is wrong with it, or None."""
 
 
 def verify_path(
@@ -82,6 +107,8 @@ def verify_path(
     purpose: Purpose,
     now: float,
     limits: PathLimits = PathLimits(),
+    profile: Profile = Profile.PRIVATE,
+    check: PathCheck | None = None,
 ) -> tuple[Certificate, ...]:
     """The verified path from the leaf, `chain[0]`, to a root, both included.
 
@@ -91,38 +118,55 @@ def verify_path(
         purpose: what the leaf is used for.
         now: the time, in seconds since 1970.
         limits: how much work it may take.
+        profile: whose rules for the form of certificates apply.
+        check: what else a path must stand, such as revocation. It is asked only about a path that is good in all else,
+            its signatures included; a path that it finds fault with is given up, and the search goes on to the next.
 
     Raises:
         CertificateRejected: there is no such path. `reason` is the most telling problem, the message a sentence about
             it, and `failures` a `PathFailure` for each path that was tried (32 at most).
     """
     if not chain:
-        raise CertificateRejected(CertificateProblem.NONE_PRESENTED)
+        raise CertificateRejected(CertificateProblem.NONE_PRESENTED, remedy="send a certificate")
     leaf = chain[0]
     if len(chain) > limits.certificates:
         raise CertificateRejected(
-            CertificateProblem.CHAIN_TOO_LONG, f"{len(chain)} certificates, of which {limits.certificates} are accepted"
+            CertificateProblem.CHAIN_TOO_LONG,
+            f"{len(chain)} certificates, of which {limits.certificates} are accepted",
+            expected=f"at most {limits.certificates} certificates",
+            found=str(len(chain)),
+            remedy=_SEND_LESS,
         )
     second = math.floor(now)
-    fault = _leaf_fault(leaf, purpose, second)
+    # Who trusts a self-signed certificate by itself has `openssl req -x509` make it, which says CA:TRUE: its key could
+    # issue any other certificate as well, so nothing is gained by refusing the one that is trusted (and Go takes it).
+    pinned = profile is Profile.PRIVATE and leaf.is_self_issued and leaf in roots
+    fault = leaf_fault(leaf, purpose, second, profile, pinned)
     if fault is not None:
-        failure = PathFailure((leaf,), leaf, *fault)
-        raise CertificateRejected(*fault, failures=(failure,))
-    search = _Search(chain, roots, purpose, second, limits)
+        raise fault.rejection(leaf, (PathFailure((leaf,), leaf, *fault),))
+    search = _Search(chain, roots, purpose, second, limits, profile, check)
     try:
-        path = search.extend((leaf,), 0)
+        path = search.pinned(leaf) if pinned else search.extend((leaf,), 0)
     except _Exhausted as exhausted:
-        raise CertificateRejected(
-            CertificateProblem.BUDGET_EXHAUSTED, str(exhausted), failures=tuple(search.failures)
-        ) from None
+        raise exhausted.fault.rejection(None, tuple(search.failures)) from None
     if path is None:
         best = search.most_telling()
-        raise CertificateRejected(best.problem, best.detail, failures=tuple(search.failures))
+        raise best.fault.rejection(best.certificate, tuple(search.failures))
     return path
 
 
 class _Exhausted(Exception):
     """The work allowed is used up."""
+
+    def __init__(self, limit: int, work: str, remedy: str) -> None:
+        self.fault = Fault(
+            CertificateProblem.BUDGET_EXHAUSTED,
+            f"more than {limit} {work}",
+            expected=f"at most {limit} {work}",
+            found="more",
+            remedy=remedy,
+        )
+        super().__init__(self.fault.detail)
 
 
 class _Search:
@@ -130,9 +174,13 @@ class _Search:
 
     __slots__ = (
         "by_subject",
+        "check",
+        "checks",
         "comparisons",
         "failures",
         "limits",
+        "lookalikes",
+        "profile",
         "purpose",
         "refuted",
         "roots",
@@ -142,66 +190,103 @@ class _Search:
     )
 
     def __init__(
-        self, chain: Sequence[Certificate], roots: RootCertStore, purpose: Purpose, second: int, limits: PathLimits
+        self,
+        chain: Sequence[Certificate],
+        roots: RootCertStore,
+        purpose: Purpose,
+        second: int,
+        limits: PathLimits,
+        profile: Profile,
+        check: PathCheck | None,
     ) -> None:
         self.roots = roots
         self.purpose = purpose
         self.second = second
         self.limits = limits
+        self.profile = profile
+        self.check = check
         self.by_subject: dict[bytes, list[Certificate]] = {}
-        for certificate in chain[1:]:
+        for certificate in dict.fromkeys(chain[1:]):
             self.by_subject.setdefault(certificate.subject.der, []).append(certificate)
         self.failures: list[PathFailure] = []
+        self.lookalikes: set[str] | None = None
         self.refuted: dict[tuple[bytes, bytes], Fault] = {}
         self.steps = 0
         self.signatures = 0
         self.comparisons = 0
+        self.checks = 0
+
+    def pinned(self, leaf: Certificate) -> tuple[Certificate, ...] | None:
+        """The path of a leaf that is itself a root: it stands there as both."""
+        path = (leaf, leaf)
+        fault = self.chain_fault(path)
+        if fault is None:
+            return path
+        self.note(path, *fault)
+        return None
 
     def extend(self, path: tuple[Certificate, ...], intermediates: int) -> tuple[Certificate, ...] | None:
         """The verified path that starts with `path`, with so many intermediate CAs in it; None if none is."""
         current = path[-1]
-        found = False
-        for root in self.roots.named(current.issuer):
-            found = True
+        seen = looped = False
+        roots = self.roots.named(current.issuer)
+        for root in _likely_first(roots, current):
+            seen = True
             self.step()
             complete = (*path, root)
-            fault = _ca_fault(root, self.purpose, self.second, intermediates) or self.chain_fault(complete)
-            if fault is None:
+            fault = ca_fault(root, self.purpose, self.second, self.profile, intermediates, is_root=True)
+            found = (root, fault) if fault is not None else self.chain_fault(complete)
+            if found is None:
                 return complete
-            self.note(complete, root, fault)
-        for candidate in self.by_subject.get(current.issuer.der, ()):
+            self.note(complete, *found)
+        for candidate in _likely_first(self.by_subject.get(current.issuer.der, ()), current):
+            self.step()
             # The same name with the same key a second time leads nowhere new.
             if any(one.subject.der == candidate.subject.der and one.spki == candidate.spki for one in path):
+                looped = True
                 continue
-            found = True
-            self.step()
+            if candidate in roots:
+                continue  # It was tried above.
+            seen = True
             longer = (*path, candidate)
             below = intermediates + (not candidate.is_self_issued)
-            fault = _ca_fault(candidate, self.purpose, self.second, intermediates)
-            if fault is None and not candidate.serial_number:
-                fault = _no_serial_number(candidate)
-            if fault is None and below > self.limits.intermediates:
-                fault = Fault(
-                    CertificateProblem.PATH_TOO_LONG,
-                    f"the path over {candidate.title} has more than {self.limits.intermediates} intermediate CAs",
-                )
+            fault = ca_fault(candidate, self.purpose, self.second, self.profile, intermediates, is_root=False)
+            if fault is None and (below > self.limits.intermediates or len(path) > below + _MAX_SELF_ISSUED):
+                fault = self.too_long(candidate)
             if fault is not None:
                 self.note(longer, candidate, fault)
                 continue
             complete_path = self.extend(longer, below)
             if complete_path is not None:
                 return complete_path
-        if not found:
-            self.note(path, current, None)
+        if not seen:
+            self.note_unknown_issuer(path, looped)
         return None
 
     def step(self) -> None:
         self.steps += 1
         if self.steps > self.limits.steps:
-            raise _Exhausted(f"more than {self.limits.steps} certificates to try")
+            raise _Exhausted(self.limits.steps, "certificates to try", _SEND_LESS)
 
-    def chain_fault(self, path: tuple[Certificate, ...]) -> Fault | None:
-        """What is wrong with a path that has reached its root: names (RFC 5280 6.1.4 (g)), then signatures."""
+    def too_long(self, candidate: Certificate) -> Fault:
+        most = self.limits.intermediates
+        return Fault(
+            CertificateProblem.PATH_TOO_LONG,
+            f"the path over {candidate.title} has more than {most} intermediate CAs",
+            expected=f"at most {most} intermediate CAs, and {_MAX_SELF_ISSUED} self-issued ones",
+            found="more",
+            remedy="issue from a CA nearer to a root, or put one of the intermediate CAs into the roots here",
+        )
+
+    def chain_fault(self, path: tuple[Certificate, ...]) -> PathFault | None:
+        """What is wrong with a path that has reached its root: signatures, then names, then what the caller checks.
+
+        With the signatures first, what a peer makes up costs a signature for each path, and nothing more.
+        """
+        return self.signatures_fault(path) or self.names_fault(path) or self.checked_fault(path)
+
+    def names_fault(self, path: tuple[Certificate, ...]) -> PathFault | None:
+        """RFC 5280 6.1.3 (b), (c): what the name constraints of its CAs do not permit."""
         for index in range(len(path) - 1, 0, -1):
             constraints = path[index].name_constraints
             if constraints is None:
@@ -210,17 +295,33 @@ class _Search:
                 # RFC 5280 4.2.1.10: not applied to a self-issued certificate, unless it is the leaf.
                 if position and certificate.is_self_issued:
                     continue
-                self.comparisons += comparisons(certificate, constraints)
+                names = constrained_names(certificate)
+                self.comparisons += comparisons(names, constraints)
                 if self.comparisons > self.limits.name_comparisons:
-                    raise _Exhausted(f"more than {self.limits.name_comparisons} names to compare with name constraints")
-                fault = constraint_fault(path[index], certificate, constrained_names(certificate))
+                    raise _Exhausted(
+                        self.limits.name_comparisons,
+                        "names to compare with name constraints",
+                        "issue certificates with fewer names, or CA certificates with fewer name constraints",
+                    )
+                fault = constraint_fault(path[index], certificate, names)
                 if fault is not None:
-                    return fault
+                    return certificate, fault
+        return None
+
+    def signatures_fault(self, path: tuple[Certificate, ...]) -> PathFault | None:
         for index in range(len(path) - 1, 0, -1):
             fault = self.signature_fault(path[index], path[index - 1])
             if fault is not None:
-                return fault
+                return path[index - 1], fault
         return None
+
+    def checked_fault(self, path: tuple[Certificate, ...]) -> PathFault | None:
+        if self.check is None:
+            return None
+        self.checks += 1
+        if self.checks > self.limits.checks:
+            raise _Exhausted(self.limits.checks, "paths to check", _SEND_LESS)
+        return self.check(path)
 
     def signature_fault(self, issuer: Certificate, certificate: Certificate) -> Fault | None:
         if is_verified(issuer, certificate):
@@ -230,125 +331,74 @@ class _Search:
         if fault is None:
             self.signatures += 1
             if self.signatures > self.limits.signatures:
-                raise _Exhausted(f"more than {self.limits.signatures} signatures to verify")
+                raise _Exhausted(self.limits.signatures, "signatures to verify", _SEND_LESS)
             fault = signature_fault(issuer, certificate)
             if fault is not None:
                 self.refuted[pair] = fault
         return fault
 
-    def note(self, path: tuple[Certificate, ...], certificate: Certificate, fault: Fault | None) -> None:
-        """Keep what ended a path; None for the issuer that was not found."""
-        # Beyond the first few, only one that tells more than all of them is worth its text.
+    def note(self, path: tuple[Certificate, ...], certificate: Certificate, fault: Fault) -> None:
+        """Keep what ended a path; beyond the first few, only what tells more than all of them."""
         if len(self.failures) >= _MAX_FAILURES:
-            if fault is None or _RANK.get(fault.problem, 2) <= max(_rank(one)[0] for one in self.failures):
+            if _RANK.get(fault.problem, _PLAIN_RANK) <= max(_rank(one)[0] for one in self.failures):
                 return
             self.failures.pop()
-        if fault is None:
-            fault = Fault(CertificateProblem.UNKNOWN_ISSUER, self.unknown_issuer(path))
         self.failures.append(PathFailure(path, certificate, *fault))
+
+    def note_unknown_issuer(self, path: tuple[Certificate, ...], looped: bool) -> None:
+        """Keep that the last certificate of a path has no issuer, or none that does not stand below it already."""
+        if len(self.failures) < _MAX_FAILURES:
+            self.note(path, path[-1], self.unknown_issuer(path, looped))
 
     def most_telling(self) -> PathFailure:
         """The failure that says most: one found on the way beats an issuer not found, and further up beats lower."""
         return max(self.failures, key=_rank)
 
-    def unknown_issuer(self, path: tuple[Certificate, ...]) -> str:
+    def unknown_issuer(self, path: tuple[Certificate, ...], looped: bool) -> Fault:
         last = path[-1]
+        issuer = brief(last.issuer)
         subject = f"{self.purpose.bearer} {path[0].title}"
         if len(path) > 1:
             subject = f"{last.title}, in the chain of {subject},"
+        remedy = f"put {issuer} into the roots here, if it is to be trusted"
         if last.is_self_issued:
-            found = "is self-issued, and is not a root here"
-        else:
-            found = (
-                f"was issued by {brief(last.issuer)}, which is neither a root here nor among the certificates it sent"
+            what = "is self-issued, and is not a root here"
+            if len(path) == 1:
+                remedy += "; or use a certificate that a root here issued"
+        elif looped:
+            what = f"was issued by {issuer}, which stands below it already: these CAs certify one another"
+        elif self.reads_like_a_root(last.issuer):
+            what = (
+                f"was issued by {issuer}, and a root here reads the same, but the bytes of the two names differ: they "
+                "are encoded in another way"
             )
-        return f"{subject} {found}; {_listed(self.roots.subjects())}"
-
-
-def _leaf_fault(leaf: Certificate, purpose: Purpose, second: int) -> Fault | None:
-    """What is wrong with the leaf on its own account (RFC 5280 6.1.3, 4.2.1.3, 4.2.1.12)."""
-    if not leaf.not_before <= second <= leaf.not_after:
-        return _validity_fault(leaf, second, purpose.bearer)
-    fault = leaf.fault
-    if fault is not None:
-        return fault
-    if leaf.is_ca:
+            remedy = f"issue {last.title} anew with the name of the CA copied from its certificate, byte for byte"
+        else:
+            what = f"was issued by {issuer}, which is neither a root here nor among the certificates it sent"
+            remedy += "; if it is an intermediate CA, let the peer send its certificate along"
         return Fault(
-            CertificateProblem.CA_AS_END_ENTITY,
-            f"{purpose.bearer} {leaf.title} is that of a CA (CA:TRUE): use one that the CA issued",
+            CertificateProblem.UNKNOWN_ISSUER,
+            f"{subject} {what}; {_listed(self.roots.subjects())}",
+            expected="a path to a root here",
+            found=f"issued by {issuer}",
+            remedy=remedy,
         )
-    usage = leaf.key_usage_bits
-    if usage is not None and usage & (_DIGITAL_SIGNATURE | _KEY_CERT_SIGN) != _DIGITAL_SIGNATURE:
-        if usage & _KEY_CERT_SIGN:
-            # RFC 5280 4.2.1.9: no keyCertSign without cA.
-            return Fault(CertificateProblem.WRONG_KEY_USAGE, f"{leaf.title} has keyCertSign, but is not a CA")
-        return Fault(CertificateProblem.WRONG_KEY_USAGE, f"{purpose.bearer} {leaf.title} lacks digitalSignature")
-    purposes = leaf.extended_key_usage
-    if purposes is not None and purpose.oid not in purposes:
-        return Fault(
-            CertificateProblem.WRONG_PURPOSE,
-            f"{purpose.bearer} {leaf.title} lacks {purpose.label}; it is for {_purposes(purposes)}",
-        )
-    if leaf.name_constraints is not None:
-        return Fault(CertificateProblem.MALFORMED, f"{leaf.title} has name constraints, but is not a CA")
-    if not leaf.serial_number:
-        return _no_serial_number(leaf)
-    return key_fault(leaf)
+
+    def reads_like_a_root(self, issuer: DistinguishedName) -> bool:
+        if self.lookalikes is None:
+            self.lookalikes = {_folded(name) for name in self.roots.subjects()[:_MAX_LOOKALIKES]}
+        return _folded(issuer) in self.lookalikes
 
 
-def _ca_fault(ca: Certificate, purpose: Purpose, second: int, intermediates: int) -> Fault | None:
-    """What forbids a CA to stand above so many intermediate CAs (RFC 5280 6.1.4)."""
-    if not ca.not_before <= second <= ca.not_after:
-        return _validity_fault(ca, second, "the CA certificate")
-    fault = ca.fault
-    if fault is not None:
-        return fault
-    if not ca.is_ca:
-        return Fault(
-            CertificateProblem.NOT_A_CA, f"{ca.title} stands as an issuer, but its basicConstraints do not say CA:TRUE"
-        )
-    usage = ca.key_usage_bits
-    if usage is not None and not usage & _KEY_CERT_SIGN:
-        return Fault(CertificateProblem.WRONG_KEY_USAGE, f"the CA certificate {ca.title} lacks keyCertSign")
-    purposes = ca.extended_key_usage
-    # A CA's purposes limit those of what it issues: not in RFC 5280, but everybody's practice.
-    if purposes is not None and purpose.oid not in purposes and _ANY_PURPOSE not in purposes:
-        return Fault(
-            CertificateProblem.WRONG_PURPOSE,
-            f"the CA {ca.title} may not issue for {purpose.label}, only for {_purposes(purposes)}",
-        )
-    path_length = ca.path_length
-    if path_length is not None and intermediates > path_length:
-        return Fault(
-            CertificateProblem.PATH_TOO_LONG,
-            f"the CA {ca.title} allows {path_length} intermediate CAs below it, here are {intermediates}",
-        )
-    return key_fault(ca)
-
-
-def _validity_fault(certificate: Certificate, second: int, who: str) -> Fault:
-    try:
-        clock = f"{_EPOCH + datetime.timedelta(seconds=second):%Y-%m-%d %H:%M:%S}"
-    except OverflowError:
-        clock = "out of range"
-    if second > certificate.not_after:
-        end = f"{certificate.not_after_utc:%Y-%m-%d %H:%M:%S}"
-        return Fault(
-            CertificateProblem.EXPIRED, f"{who} {certificate.title} ended {end} UTC; the clock here says {clock}"
-        )
-    start = f"{certificate.not_before_utc:%Y-%m-%d %H:%M:%S}"
-    return Fault(
-        CertificateProblem.NOT_YET_VALID, f"{who} {certificate.title} begins {start} UTC; the clock here says {clock}"
-    )
-
-
-def _no_serial_number(certificate: Certificate) -> Fault:
-    # RFC 5280 4.1.2.2 forbids zero. Old roots have it, and may.
-    return Fault(CertificateProblem.MALFORMED, f"{certificate.title} has the serial number zero")
-
-
-def _purposes(purposes: tuple[str, ...]) -> str:
-    return ", ".join(_PURPOSE_LABELS.get(oid, oid) for oid in purposes[:8])
+def _likely_first(candidates: Sequence[Certificate], current: Certificate) -> Sequence[Certificate]:
+    """Candidates of one name, those first whose key is the one that `current` says it was signed with."""
+    # RFC 4158 3.5.12. It is a hint, which saves signatures where CAs were renewed; a crowd is left as it is.
+    if not 1 < len(candidates) <= _MAX_SORTED:
+        return candidates
+    wanted = current.authority_key_identifier
+    if wanted is None:
+        return candidates
+    return sorted(candidates, key=lambda one: not (one.extension("2.5.29.14") or b"").endswith(wanted))
 
 
 def _listed(names: tuple[DistinguishedName, ...]) -> str:
@@ -359,24 +409,21 @@ def _listed(names: tuple[DistinguishedName, ...]) -> str:
     return f"roots here: {shown_names}{more}"
 
 
+def _folded(name: DistinguishedName) -> str:
+    return " ".join(brief(name).casefold().split())
+
+
 def _rank(failure: PathFailure) -> tuple[int, int]:
-    return _RANK.get(failure.problem, 2), len(failure.path)
+    return _RANK.get(failure.problem, _PLAIN_RANK), len(failure.path)
 
 
-# What is a property of one certificate tells more than a name or a key that did not lead on.
-_RANK = {CertificateProblem.UNKNOWN_ISSUER: 0, CertificateProblem.BAD_SIGNATURE: 1}
+# What is a property of one certificate tells more than a name or a key that did not lead on, and less than that the CA
+# itself took a certificate back.
+_RANK = {CertificateProblem.UNKNOWN_ISSUER: 0, CertificateProblem.BAD_SIGNATURE: 1, CertificateProblem.REVOKED: 3}
+_PLAIN_RANK = 2
+_SEND_LESS = "let the peer send its certificate and the CA certificates between that and a root, each once"
 _MAX_FAILURES = 32
 _MAX_LISTED = 8
-_DIGITAL_SIGNATURE = 1 << 0
-_KEY_CERT_SIGN = 1 << 5
-_ANY_PURPOSE = "2.5.29.37.0"
-_PURPOSE_LABELS = {
-    _ANY_PURPOSE: "anyExtendedKeyUsage",
-    "1.3.6.1.5.5.7.3.1": "serverAuth",
-    "1.3.6.1.5.5.7.3.2": "clientAuth",
-    "1.3.6.1.5.5.7.3.3": "codeSigning",
-    "1.3.6.1.5.5.7.3.4": "emailProtection",
-    "1.3.6.1.5.5.7.3.8": "timeStamping",
-    "1.3.6.1.5.5.7.3.9": "OCSPSigning",
-}
-_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+_MAX_LOOKALIKES = 256
+_MAX_SELF_ISSUED = 8
+_MAX_SORTED = 32

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import operator
 import os
 import sys
 import threading
@@ -14,7 +15,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from cryptography import x509
 
@@ -22,6 +23,9 @@ from trustls.errors import CertificateRejected, ConfigError
 from trustls.trust.certificate import Certificate
 from trustls.trust.pem import PEMSource, pem_blocks, pem_origin
 from trustls.wire.names import DistinguishedName
+
+if TYPE_CHECKING:
+    from trustls.reloading import Reloading
 
 CertificateSource: TypeAlias = Certificate | x509.Certificate | bytes
 
@@ -77,10 +81,14 @@ class RootCertStore:
     0
     """
 
-    __slots__ = ("_fingerprint", "_lock", "_state")
+    __slots__ = ("_fingerprint", "_lock", "_state", "is_system")
+
+    is_system: bool
+    """Whether these are the roots that the system trusts (`system`), with nothing added."""
 
     def __init__(self, certificates: Iterable[CertificateSource] = ()) -> None:
         self._lock = threading.Lock()
+        self.is_system = False
         self._state = _State((), {}, RootReport())
         self._fingerprint = (self._state, hashlib.sha256().digest())
         for certificate in certificates:
@@ -99,6 +107,33 @@ class RootCertStore:
         return cls(certificates)
 
     @classmethod
+    def reloading(
+        cls, *paths: str | os.PathLike[str], overlap: float = 0.0, interval: float = 5.0
+    ) -> Reloading[RootCertStore]:
+        """A store of the CA certificates in these PEM files that follows them: see `Reloading.from_files`.
+
+        Args:
+            paths: the files, all of which must be readable and hold a CA.
+            overlap: seconds for which roots that are in the files no longer are trusted all the same, while peers move
+                over to the new ones.
+            interval: seconds after which the files are looked at even if nothing was heard of them.
+
+        Raises:
+            ConfigError, OSError: as `add_pem`. Later, such files leave the store as it is, and are logged.
+        """
+        from trustls.reloading import Reloading
+
+        def load() -> RootCertStore:
+            store = cls()
+            for path in paths:
+                store.add_pem(os.fspath(path))
+            return store
+
+        return Reloading.from_files(
+            load, *paths, interval=interval, key=lambda store: store.fingerprint, combine=operator.or_, overlap=overlap
+        )
+
+    @classmethod
     def system(cls) -> RootCertStore:
         """The CAs that this system trusts: its PEM bundle, or SSL_CERT_FILE and SSL_CERT_DIR when they are set.
 
@@ -106,28 +141,9 @@ class RootCertStore:
             ConfigError: there is none, or this system keeps its roots elsewhere (Windows, macOS).
         """
         store = cls()
-        file, directories = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
-        if file or directories:
-            named = [Path(file)] if file else []
-            store._add_files([*named, *_files_in((directories or "").split(os.pathsep))])
-            if not store:
-                raise ConfigError(f"no CA certificate found in SSL_CERT_FILE={file} and SSL_CERT_DIR={directories}")
-            return store
-        if sys.platform in ("win32", "darwin", "ios"):
-            raise ConfigError(
-                "the roots of this system are not in a file: set SSL_CERT_FILE to a PEM bundle, or pass one to "
-                "RootCertStore.from_pem, such as certifi.where()"
-            )
-        for path in _BUNDLES:
-            if Path(path).is_file():
-                store.add_pem(path)
-                return store
-        store._add_files(_files_in(_DIRECTORIES))
-        if store:
-            return store
-        raise ConfigError(
-            f"no root certificates found in {', '.join(_BUNDLES)}: install ca-certificates or set SSL_CERT_FILE"
-        )
+        store._add_system_roots()
+        store.is_system = True
+        return store
 
     def add(self, certificate: CertificateSource) -> None:
         """Trust one more CA: a Certificate, a cryptography certificate, or DER. One that is there already is left out.
@@ -207,9 +223,19 @@ class RootCertStore:
     def __repr__(self) -> str:
         return f"<RootCertStore of {len(self)}>"
 
+    def __or__(self, other: RootCertStore) -> RootCertStore:
+        """A new store with the roots of both: the old bundle and the new, while one takes the place of the other."""
+        if not isinstance(other, RootCertStore):
+            return NotImplemented
+        both = self.__copy__()
+        both._grow([root for root in other if root not in self], [])
+        both.is_system = self.is_system and other.is_system
+        return both
+
     def __copy__(self) -> RootCertStore:
         copy = type(self)()
         copy._state = self._state
+        copy.is_system = self.is_system
         return copy
 
     def __deepcopy__(self, memo: object) -> RootCertStore:
@@ -217,6 +243,30 @@ class RootCertStore:
 
     def __reduce__(self) -> tuple[type[RootCertStore], tuple[tuple[Certificate, ...]]]:
         return type(self), (self._state.certificates,)
+
+    def _add_system_roots(self) -> None:
+        file, directories = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
+        if file or directories:
+            named = [Path(file)] if file else []
+            self._add_files([*named, *_files_in((directories or "").split(os.pathsep))])
+            if not self:
+                raise ConfigError(f"no CA certificate found in SSL_CERT_FILE={file} and SSL_CERT_DIR={directories}")
+            return
+        if sys.platform in ("win32", "darwin", "ios"):
+            raise ConfigError(
+                "the roots of this system are not in a file: set SSL_CERT_FILE to a PEM bundle, or pass one to "
+                "RootCertStore.from_pem, such as certifi.where()"
+            )
+        for path in _BUNDLES:
+            if Path(path).is_file():
+                self.add_pem(path)
+                return
+        self._add_files(_files_in(_DIRECTORIES))
+        if self:
+            return
+        raise ConfigError(
+            f"no root certificates found in {', '.join(_BUNDLES)}: install ca-certificates or set SSL_CERT_FILE"
+        )
 
     def _add_files(self, files: Iterable[Path]) -> None:
         """Add what can be read of the system's files, in which the same root stands again and again, at one stroke."""
@@ -248,6 +298,7 @@ class RootCertStore:
                 all_certificates.append(certificate)
             added = len(all_certificates) - len(state.certificates)
             report = RootReport(added, tuple(left_out), tuple(warnings))
+            self.is_system = self.is_system and not added
             total = RootReport(
                 state.report.added + added,
                 state.report.left_out + report.left_out,

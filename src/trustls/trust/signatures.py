@@ -6,6 +6,7 @@ There is no SHA-1, no MD5, no RSA below 2048 bits and no curve outside P-256, P-
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
@@ -35,22 +36,47 @@ def key_fault(certificate: Certificate) -> Fault | None:
     try:
         key = certificate.public_key
     except CertificateRejected as error:
-        return Fault(error.reason, error.detail)
+        return Fault.of(error)
     if isinstance(key, rsa.RSAPublicKey):
         bits = key.key_size
         if MIN_RSA_BITS <= bits <= MAX_RSA_BITS and bits % 8 == 0:
             return None
-        kind = f"{bits} bits of RSA; accepted are {MIN_RSA_BITS} to {MAX_RSA_BITS}, in steps of 8"
+        found, expected = f"{bits} bits of RSA", f"{MIN_RSA_BITS} to {MAX_RSA_BITS}, in steps of 8"
     elif isinstance(key, ec.EllipticCurvePublicKey):
         # A curve is named. One that is spelled out may differ from that name in one number (CVE-2020-0601).
         if certificate.spki_algorithm in _CURVES:
             return None
-        kind = f"on the curve {key.curve.name}; accepted are P-256, P-384 and P-521, by name"
+        found, expected = f"on the curve {key.curve.name}", "P-256, P-384 and P-521, by name"
     elif isinstance(key, _OTHER_KEYS):
         return None
     else:
-        kind = f"of the kind {type(key).__name__}; accepted are RSA, ECDSA, Ed25519 and ML-DSA"
-    return Fault(CertificateProblem.WEAK_KEY, f"the key of {certificate.title} is {kind}")
+        found, expected = f"of the kind {type(key).__name__}", "RSA, ECDSA, Ed25519 and ML-DSA"
+    return _weak_key(certificate, found, expected, "ECDSA on P-256")
+
+
+def public_web_key_fault(certificate: Certificate) -> Fault | None:
+    """As `key_fault`, with the keys of the public web alone: RSA and ECDSA (CABF BR 6.1.5, 7.1.3.1)."""
+    fault = key_fault(certificate)
+    if fault is not None:
+        return fault
+    key = certificate.public_key
+    if isinstance(key, _OTHER_KEYS):
+        kind = type(key).__name__.removesuffix("PublicKey")
+    elif _RSASSA_PSS in certificate.spki_algorithm[:16]:
+        kind = "RSA for PSS alone"
+    else:
+        return None
+    return _weak_key(certificate, f"of the kind {kind}", "RSA and ECDSA on the public web", "RSA or ECDSA")
+
+
+def _weak_key(certificate: Certificate, found: str, expected: str, better: str) -> Fault:
+    return Fault(
+        CertificateProblem.WEAK_KEY,
+        f"the key of {certificate.title} is {found}; accepted are {expected}",
+        expected=expected,
+        found=found,
+        remedy=f"make a new key, such as one for {better}, and have {certificate.title} issued anew for it",
+    )
 
 
 def is_verified(issuer: Certificate, certificate: Certificate) -> bool:
@@ -63,28 +89,93 @@ def signature_fault(issuer: Certificate, certificate: Certificate) -> Fault | No
 
     A success is remembered. The issuer's key must have passed `key_fault`.
     """
-    algorithm = _ALGORITHMS.get(certificate.signature_algorithm)
+    problem = _signature_problem(issuer, certificate.signature_algorithm, certificate.signature, certificate.tbs)
+    if problem is None:
+        _VERIFIED.put((issuer.spki_sha256, certificate.sha256), True)
+        return None
+    fault = _signature_fault(issuer, certificate.title, certificate.signature_algorithm, problem)
+    wanted = certificate.authority_key_identifier
+    if problem is not _Problem.NOT_VERIFIED or wanted is None or issuer.subject_key_identifier in (None, wanted):
+        return fault
+    return fault._replace(
+        detail=f"{certificate.title} was signed by another key than that of {issuer.title} here: the issuer's name is "
+        "the same, the key is not (was that CA made anew?)",
+        found="a signature by another key of that name",
+        remedy=f"have {certificate.title} issued anew by the {issuer.title} that is used here, or use the certificate "
+        f"of the {issuer.title} that signed it",
+    )
+
+
+def data_fault(
+    signer: Certificate, algorithm: bytes, signature: bytes, data: bytes | memoryview, what: str
+) -> Fault | None:
+    """Verify that the signer's key signed the data of a CRL or an OCSP response; None when it did, else what is wrong.
+
+    Args:
+        signer: whose key it must be; it must have passed `key_fault`.
+        algorithm: the AlgorithmIdentifier, exact DER.
+        signature: the signature.
+        data: what is signed.
+        what: what it is, for messages, such as "the CRL of CN=Root".
+    """
+    problem = _signature_problem(signer, algorithm, signature, data)
+    return None if problem is None else _signature_fault(signer, what, algorithm, problem)
+
+
+class _Problem(enum.Enum):
+    UNSUPPORTED = enum.auto()
+    OTHER_KEY_TYPE = enum.auto()
+    NOT_VERIFIED = enum.auto()
+
+
+def _signature_problem(
+    signer: Certificate, identifier: bytes, signature: bytes, data: bytes | memoryview
+) -> _Problem | None:
+    algorithm = _ALGORITHMS.get(identifier)
     if algorithm is None:
-        return Fault(
-            CertificateProblem.UNSUPPORTED_SIGNATURE,
-            f"{certificate.title} is signed with {algorithm_name(certificate.signature_algorithm)}",
-        )
-    key = issuer.public_key
+        return _Problem.UNSUPPORTED
+    key = signer.public_key
     # A key that is marked for RSASSA-PSS may do nothing else (RFC 4055 1.2).
     if not isinstance(key, algorithm.key_type) or (
-        _RSASSA_PSS in issuer.spki_algorithm[:16] and algorithm.name.startswith("RSA PKCS#1")
+        _RSASSA_PSS in signer.spki_algorithm[:16] and algorithm.name.startswith("RSA PKCS#1")
     ):
-        return Fault(
-            CertificateProblem.BAD_SIGNATURE,
-            f"{certificate.title} claims {algorithm.name}, which is not for the key of its issuer {issuer.title}",
-        )
+        return _Problem.OTHER_KEY_TYPE
     verify: Callable[..., None] = key.verify
     try:
-        verify(certificate.signature, certificate.tbs, *algorithm.arguments)
+        verify(signature, data, *algorithm.arguments)
     except (InvalidSignature, UnsupportedAlgorithm, ValueError):
-        return Fault(CertificateProblem.BAD_SIGNATURE, _bad_signature(issuer, certificate))
-    _VERIFIED.put((issuer.spki_sha256, certificate.sha256), True)
+        return _Problem.NOT_VERIFIED
     return None
+
+
+def _signature_fault(signer: Certificate, what: str, identifier: bytes, problem: _Problem) -> Fault:
+    name = algorithm_name(identifier)
+    if problem is _Problem.UNSUPPORTED:
+        return Fault(
+            CertificateProblem.UNSUPPORTED_SIGNATURE,
+            f"{what} is signed with {name}",
+            expected="RSA (PKCS#1 or PSS) or ECDSA with SHA-256, SHA-384 or SHA-512, Ed25519, or ML-DSA",
+            found=name,
+            remedy=f"let {signer.title} sign with SHA-256 or better, and issue {what} anew",
+        )
+    expected = f"a signature by the key of {signer.title}"
+    if problem is _Problem.OTHER_KEY_TYPE:
+        return Fault(
+            CertificateProblem.BAD_SIGNATURE,
+            f"{what} claims {name}, which is not for the key of its issuer {signer.title}",
+            expected=expected,
+            found=name,
+            remedy=f"have {what} issued anew by the {signer.title} that is used here, or use the certificate of the "
+            f"{signer.title} that signed it",
+        )
+    return Fault(
+        CertificateProblem.BAD_SIGNATURE,
+        f"{what} does not carry the signature of {signer.title}",
+        expected=expected,
+        found="a signature that does not verify",
+        remedy=f"put {what} in place as it was issued: it was changed, or signed by another key; if {signer.title} was "
+        f"made anew, have {what} issued anew",
+    )
 
 
 def algorithm_name(identifier: bytes) -> str:
@@ -99,16 +190,6 @@ def algorithm_name(identifier: bytes) -> str:
     except DecodeError:
         return "a malformed algorithm identifier"
     return _REFUSED_NAMES.get(dotted, f"the algorithm {dotted}")
-
-
-def _bad_signature(issuer: Certificate, certificate: Certificate) -> str:
-    wanted = certificate.authority_key_identifier
-    if wanted is not None and issuer.subject_key_identifier not in (None, wanted):
-        return (
-            f"{certificate.title} was signed by another key than that of {issuer.title} here: the issuer's name is the "
-            "same, the key is not (was that CA made anew?)"
-        )
-    return f"{certificate.title} does not carry the signature of {issuer.title}"
 
 
 def _sequence(*parts: bytes) -> bytes:

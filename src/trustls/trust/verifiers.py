@@ -2,17 +2,57 @@
 
 from __future__ import annotations
 
+import enum
+import hashlib
+import logging
+import secrets
 from collections.abc import Awaitable
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
-from trustls.errors import CertificateProblem, CertificateRejected
-from trustls.trust.certificate import Certificate, IPAddress
+from trustls.errors import CertificateProblem, CertificateRejected, ConfigError
+from trustls.trust.certificate import Certificate, Fault, IPAddress
 from trustls.trust.hints import Hints, authorities, check_size
 from trustls.trust.names import ServerName
-from trustls.trust.path import PathFailure, PathLimits, Purpose, verify_path
-from trustls.trust.roots import RootCertStore
+from trustls.trust.path import PathCheck, PathFailure, PathFault, PathLimits, verify_path
+from trustls.trust.profile import Profile, Purpose
+from trustls.trust.sources import Roots, TrustedRoots
 from trustls.wire.names import DistinguishedName, shown
+
+if TYPE_CHECKING:
+    from trustls.trust.authorize import Authorize
+    from trustls.trust.revocation import Revocation, RevocationLists
+    from trustls.trust.spiffe import SpiffeId
+
+_logger = logging.getLogger("trustls.trust")
+
+
+class OcspPolicy(enum.Enum):
+    """What a client makes of stapled OCSP responses (RFC 6066 8, RFC 6960).
+
+    Attributes:
+        OFF: it asks for none.
+        STAPLED: it asks for one and checks what comes. A certificate that demands a response (must-staple, RFC 7633) is
+            refused without one.
+        REQUIRED: a server without a good response is refused.
+    """
+
+    OFF = "off"
+    STAPLED = "stapled"
+    REQUIRED = "required"
+
+    @classmethod
+    def named(cls, name: str | OcspPolicy) -> OcspPolicy:
+        """The policy of this name.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        try:
+            return cls(name)
+        except ValueError:
+            names = ", ".join(repr(one.value) for one in cls)
+            raise ConfigError(f"`ocsp` is one of {names}, not {name!r}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +72,21 @@ class Peer:
     Attributes:
         presented: the certificates that it sent, the leaf first.
         verified: the path from the leaf to a root, both included; empty when nobody verified one
-            (`danger.AcceptAnyCertificate`): then nothing in the certificate is true for certain.
+            (`danger.AcceptAnyCertificate`, or `error`): then nothing in the certificate is true for certain.
+        ocsp_response: the stapled OCSPResponse that a server sent along, as DER; empty when it sent none.
+        error: why the certificate is not good, where such a client is let through all the same (`ClientAuth.report`).
     """
 
     presented: tuple[Certificate, ...]
     verified: tuple[Certificate, ...] = ()
+    ocsp_response: bytes = field(default=b"", repr=False)
+    error: CertificateRejected | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if not self.presented:
             raise ValueError("a Peer has at least one certificate")
+        if self.error is not None and self.verified:
+            raise ValueError("a Peer is verified, or there is an error, not both")
 
     @property
     def certificate(self) -> Certificate:
@@ -58,11 +104,20 @@ class Peer:
         return PeerNames(leaf.dns_names, leaf.ip_addresses, leaf.uris, leaf.emails)
 
     @property
+    def spiffe_id(self) -> SpiffeId | None:
+        """The SPIFFE ID of its certificate, when that is an X509-SVID and is verified; else None."""
+        from trustls.trust.spiffe import SpiffeId
+
+        return SpiffeId.of(self.presented[0]) if self.verified else None
+
+    @property
     def subject(self) -> str:
         """The subject of its certificate, as RFC 4514 text."""
         return str(self.presented[0].subject)
 
     def __str__(self) -> str:
+        if self.error is not None:
+            return f"{self.presented[0]}, not accepted: {self.error}"
         return f"{self.presented[0]}{'' if self.verified else ', not verified'}"
 
 
@@ -113,81 +168,231 @@ class RootsServerVerifier:
     """Believes a server whose certificate has a path to one of the roots and is for the name asked for.
 
     Args:
-        roots: the CAs that are trusted.
+        roots: whom to trust, in any form that `Roots` names.
+        profile: whose rules for the form of certificates apply; None for "webpki" where the roots are the system's, and
+            "private" where they are others.
+        crls: certificate revocation lists, and what they decide.
+        ocsp: what is made of stapled OCSP responses.
+        authorize: what else must be true of the server.
+        check_name: whether the certificate must be for the name asked for. Without that, `authorize` decides alone who
+            the server must be, as it does for SPIFFE.
         limits: how much work a verification may take.
+
+    Raises:
+        ConfigError: the parts do not go together.
     """
 
-    __slots__ = ("limits", "roots")
+    __slots__ = ("_token", "authorize", "check_name", "limits", "ocsp", "profile", "revocation", "roots")
 
-    def __init__(self, roots: RootCertStore, *, limits: PathLimits | None = None) -> None:
-        self.roots = roots
+    def __init__(
+        self,
+        roots: Roots,
+        *,
+        profile: str | Profile | None = None,
+        crls: RevocationLists | None = None,
+        ocsp: str | OcspPolicy = OcspPolicy.OFF,
+        authorize: Authorize | None = None,
+        check_name: bool = True,
+        limits: PathLimits | None = None,
+    ) -> None:
+        self.roots = TrustedRoots(roots)
+        self._token = secrets.token_bytes(16)
+        self.profile = _profile(profile, Profile.WEBPKI if self.roots.is_system else Profile.PRIVATE)
+        self.revocation = _revocation(crls)
+        self.ocsp = OcspPolicy.named(ocsp)
+        self.authorize = _checked_rule(authorize)
+        self.check_name = check_name
         self.limits = limits or PathLimits()
+        if not check_name and authorize is None:
+            raise ConfigError("without `check_name` any certificate of the roots would do: say with `authorize` which")
 
     def __repr__(self) -> str:
         return f"RootsServerVerifier({self.roots!r})"
 
+    @property
+    def session_binding(self) -> bytes:
+        """Names whom this verifier believes: a session is resumed under the same only."""
+        return _binding(self.roots, self.authorize, self._token, b"" if self.check_name else b"any name")
+
     def verify_server(
-        self,
-        chain: tuple[Certificate, ...],
-        server_name: ServerName,
-        *,
-        now: float,
-        ocsp_response: bytes = b"",  # noqa: ARG002 (revocation is not checked yet)
-    ) -> Peer:
+        self, chain: tuple[Certificate, ...], server_name: ServerName, *, now: float, ocsp_response: bytes = b""
+    ) -> Peer | Awaitable[Peer]:
         """See `ServerVerifier`; the path is checked as `verify_path` does, then the name as RFC 9525 says."""
-        verified = verify_path(chain, self.roots, purpose=Purpose.SERVER_AUTH, now=now, limits=self.limits)
+        verified = verify_path(
+            chain,
+            self.roots.roots_for(chain[0]),
+            purpose=Purpose.SERVER_AUTH,
+            now=now,
+            limits=self.limits,
+            profile=self.profile,
+            check=self._check(now, ocsp_response),
+        )
         leaf = verified[0]
-        if not server_name.matches(leaf):
-            detail = _mismatch(leaf, server_name)
-            failure = PathFailure(verified, leaf, CertificateProblem.NAME_MISMATCH, detail)
-            raise CertificateRejected(CertificateProblem.NAME_MISMATCH, detail, failures=(failure,))
-        return Peer(tuple(chain), verified)
+        if self.check_name and not server_name.matches(leaf):
+            fault = _mismatch(leaf, server_name)
+            raise fault.rejection(leaf, (PathFailure(verified, leaf, *fault),))
+        return _authorized(self.authorize, Peer(tuple(chain), verified))
+
+    def _check(self, now: float, ocsp_response: bytes) -> PathCheck | None:
+        revocation, policy = self.revocation, self.ocsp
+        if revocation is None and policy is OcspPolicy.OFF:
+            return None
+
+        def check(path: tuple[Certificate, ...]) -> PathFault | None:
+            known = False
+            # A certificate that demands a staple is rare, and so are staples: without either there is nothing to check.
+            if policy is OcspPolicy.REQUIRED or (
+                policy is OcspPolicy.STAPLED and (ocsp_response or path[0].extension(_TLS_FEATURE) is not None)
+            ):
+                from trustls.trust.ocsp import stapled_answer
+
+                fault, known = stapled_answer(ocsp_response, path, policy=policy.value, now=now)
+                if fault is not None:
+                    return path[0], fault
+            return None if revocation is None else revocation.fault(path, now=now, leaf_known=known)
+
+        return check
 
 
 class RootsClientVerifier:
     """Believes a client whose certificate has a path to one of the roots.
 
     Args:
-        roots: the CAs that are trusted.
+        roots: whom to trust, in any form that `Roots` names.
         hints: the CA names for the CertificateRequest, in any form that `trust.hints.authorities` takes; None for the
-            names of the roots as they are now, `()` for none.
+            names of the roots, `()` for none.
+        profile: whose rules for the form of certificates apply.
+        crls: certificate revocation lists, and what they decide.
+        authorize: what else must be true of the client.
         limits: how much work a verification may take.
 
     Raises:
         ConfigError: the hints are not understood, or too many.
     """
 
-    __slots__ = ("hints", "limits", "roots")
+    __slots__ = ("_given_hints", "_root_hints", "_token", "authorize", "limits", "profile", "revocation", "roots")
 
-    def __init__(self, roots: RootCertStore, *, hints: Hints | None = None, limits: PathLimits | None = None) -> None:
-        self.roots = roots
+    def __init__(
+        self,
+        roots: Roots,
+        *,
+        hints: Hints | None = None,
+        profile: str | Profile | None = None,
+        crls: RevocationLists | None = None,
+        authorize: Authorize | None = None,
+        limits: PathLimits | None = None,
+    ) -> None:
+        self.roots = TrustedRoots(roots)
+        self._token = secrets.token_bytes(16)
+        self.profile = _profile(profile, Profile.PRIVATE)
+        self.revocation = _revocation(crls)
+        self.authorize = _checked_rule(authorize)
         self.limits = limits or PathLimits()
-        self.hints: tuple[DistinguishedName, ...]
+        self._given_hints = None if hints is None else authorities(hints)
+        self._root_hints: tuple[bytes, tuple[DistinguishedName, ...]] = b"", ()
         if hints is None:
-            self.hints = roots.subjects()
-            check_size(self.hints)
-        else:
-            self.hints = authorities(hints)
+            names = self.roots.subjects()
+            check_size(names)
+            self._root_hints = self.roots.fingerprint, names
 
     def __repr__(self) -> str:
         return f"RootsClientVerifier({self.roots!r}, {len(self.hints)} hints)"
 
-    def verify_client(self, chain: tuple[Certificate, ...], *, now: float) -> Peer:
+    @property
+    def hints(self) -> tuple[DistinguishedName, ...]:
+        """The CA names for the CertificateRequest: those given, or those of the roots of now."""
+        if self._given_hints is not None:
+            return self._given_hints
+        fingerprint, names = self._root_hints
+        now = self.roots.fingerprint
+        if now != fingerprint:
+            fresh = self.roots.subjects()
+            try:
+                check_size(fresh)
+            except ConfigError as error:
+                # The roots themselves are good. A request that cannot be sent would turn every client away.
+                _logger.warning("the CA names sent to clients stay as they were: %s", error)
+                fresh = names
+            names = fresh
+            self._root_hints = now, names
+        return names
+
+    @property
+    def session_binding(self) -> bytes:
+        """Names whom this verifier believes: a session is resumed under the same only."""
+        return _binding(self.roots, self.authorize, self._token)
+
+    def verify_client(self, chain: tuple[Certificate, ...], *, now: float) -> Peer | Awaitable[Peer]:
         """See `ClientVerifier`; the path is checked as `verify_path` does."""
-        verified = verify_path(chain, self.roots, purpose=Purpose.CLIENT_AUTH, now=now, limits=self.limits)
-        return Peer(tuple(chain), verified)
+        revocation = self.revocation
+        verified = verify_path(
+            chain,
+            self.roots.roots_for(chain[0]),
+            purpose=Purpose.CLIENT_AUTH,
+            now=now,
+            limits=self.limits,
+            profile=self.profile,
+            check=None if revocation is None else (lambda path: revocation.fault(path, now=now)),
+        )
+        return _authorized(self.authorize, Peer(tuple(chain), verified))
 
 
-def _mismatch(leaf: Certificate, server_name: ServerName) -> str:
+def _profile(given: str | Profile | None, default: Profile) -> Profile:
+    return default if given is None else Profile.named(given)
+
+
+def _revocation(crls: RevocationLists | None) -> Revocation | None:
+    if crls is None:
+        return None
+    from trustls.trust.revocation import Revocation
+
+    return crls if isinstance(crls, Revocation) else Revocation(crls=crls)
+
+
+def _checked_rule(rule: Authorize | None) -> Authorize | None:
+    if rule is None:
+        return None
+    from trustls.trust.authorize import Authorize
+
+    if not isinstance(rule, Authorize):
+        raise ConfigError(f"`authorize` is a rule such as Authorize.dns(...), not {type(rule).__name__}")
+    return rule
+
+
+def _authorized(rule: Authorize | None, peer: Peer) -> Peer | Awaitable[Peer]:
+    if rule is None:
+        return peer
+    from trustls.trust.authorize import authorized
+
+    return authorized(rule, peer)
+
+
+def _binding(roots: TrustedRoots, rule: Authorize | None, own: bytes, more: bytes = b"") -> bytes:
+    """A digest of whom a verifier believes; `own` stands for a rule that has no name which is the same everywhere."""
+    said = b"" if rule is None else rule.session_binding or own
+    return hashlib.sha256(roots.fingerprint + len(said).to_bytes(2, "big") + said + more).digest()
+
+
+def _mismatch(leaf: Certificate, server_name: ServerName) -> Fault:
     names = [*leaf.dns_names, *map(str, leaf.ip_addresses)]
     if not names:
-        return (
+        detail = (
             f"{leaf.title} is not valid for {server_name}: it has no DNS name and no address in its subjectAltName "
             "(the common name does not count)"
         )
-    listed = ", ".join(shown(name) for name in names[:_MAX_LISTED])
-    more = f" and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else ""
-    return f"{leaf.title} is not valid for {server_name}; it is valid only for {listed}{more}"
+        found = "no DNS name and no address in subjectAltName"
+    else:
+        listed = ", ".join(shown(name) for name in names[:_MAX_LISTED])
+        found = f"{listed} and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else listed
+        detail = f"{leaf.title} is not valid for {server_name}; it is valid only for {found}"
+    return Fault(
+        CertificateProblem.NAME_MISMATCH,
+        detail,
+        expected=str(server_name),
+        found=found,
+        remedy=f"connect by a name that the certificate has, or issue it anew with {server_name} in subjectAltName",
+    )
 
 
-_MAX_LISTED = 8
+_MAX_LISTED: Final = 8
+_TLS_FEATURE: Final = "1.3.6.1.5.5.7.1.24"

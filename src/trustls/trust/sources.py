@@ -1,0 +1,117 @@
+"""Where trust comes from: a store of roots, several, one that is reloaded, or a bundle for each SPIFFE trust domain."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Protocol, TypeAlias, cast
+
+from trustls.errors import ConfigError
+from trustls.trust.certificate import Certificate
+from trustls.trust.roots import RootCertStore
+from trustls.trust.spiffe import RootsSource
+from trustls.wire.names import DistinguishedName
+
+
+class BundleForLeaf(Protocol):
+    """Roots that depend on who the peer claims to be, such as `SpiffeBundles`."""
+
+    @property
+    def fingerprint(self) -> bytes:
+        """A digest of all roots of now."""
+        ...
+
+    def subjects(self) -> tuple[DistinguishedName, ...]:
+        """The names of all roots of now, each once."""
+        ...
+
+    def roots_for(self, leaf: Certificate) -> RootCertStore:
+        """The roots that a peer with this certificate is verified with; CertificateRejected when there are none."""
+        ...
+
+
+Roots: TypeAlias = RootsSource | BundleForLeaf | Sequence[RootsSource]
+"""Whom to trust: a RootCertStore, something with a `current` one (`Reloading`), several of these, or SpiffeBundles."""
+
+
+class TrustedRoots:
+    """One view of all that `Roots` may be, as it is now.
+
+    Args:
+        roots: whom to trust. Several stores count as one that has the roots of all of them.
+
+    Raises:
+        ConfigError: it is none of these, or there is no root in it.
+    """
+
+    __slots__ = ("_bundles", "_joined", "_sources")
+
+    def __init__(self, roots: Roots) -> None:
+        self._bundles: BundleForLeaf | None = None
+        self._sources: tuple[RootsSource, ...] = ()
+        self._joined: tuple[tuple[bytes, ...], RootCertStore] | None = None
+        # By the class alone: asking an instance would read `current`.
+        if isinstance(roots, RootCertStore) or hasattr(type(roots), "current"):
+            self._sources = (cast("RootsSource", roots),)
+        elif hasattr(type(roots), "roots_for"):
+            self._bundles = cast("BundleForLeaf", roots)
+        elif isinstance(roots, Sequence) and not isinstance(roots, str | bytes):
+            self._sources = tuple(roots)
+        else:
+            raise ConfigError(
+                f"roots is a RootCertStore, not {type(roots).__name__}: see RootCertStore.from_pem, and Reloading and "
+                "SpiffeBundles for what else there is"
+            )
+        if self._bundles is None and not (self._sources and all(_current(source) for source in self._sources)):
+            raise ConfigError("there are no roots in `roots`: nobody could ever be accepted")
+
+    def __repr__(self) -> str:
+        return repr(self._bundles or (self._sources[0] if len(self._sources) == 1 else self._sources))
+
+    @property
+    def fingerprint(self) -> bytes:
+        """A digest of all roots of now."""
+        if self._bundles is not None:
+            return self._bundles.fingerprint
+        fingerprints = self._fingerprints()
+        return fingerprints[0] if len(fingerprints) == 1 else hashlib.sha256(b"".join(fingerprints)).digest()
+
+    @property
+    def is_system(self) -> bool:
+        """Whether these are the roots of the system alone, which are those of the public web."""
+        return self._bundles is None and all(_current(source).is_system for source in self._sources)
+
+    def subjects(self) -> tuple[DistinguishedName, ...]:
+        """The names of all roots of now, each once."""
+        return self._bundles.subjects() if self._bundles is not None else self._store().subjects()
+
+    def roots_for(self, leaf: Certificate) -> RootCertStore:
+        """The roots that a peer with this certificate is verified with.
+
+        Raises:
+            CertificateRejected: there are none for it.
+        """
+        return self._store() if self._bundles is None else self._bundles.roots_for(leaf)
+
+    def _store(self) -> RootCertStore:
+        if len(self._sources) == 1:
+            return _current(self._sources[0])
+        fingerprints = self._fingerprints()
+        joined = self._joined
+        if joined is None or joined[0] != fingerprints:
+            store = RootCertStore()
+            for source in self._sources:
+                store |= _current(source)
+            # Threads that come here together make the same one twice, and no harm.
+            self._joined = joined = fingerprints, store
+        return joined[1]
+
+    def _fingerprints(self) -> tuple[bytes, ...]:
+        return tuple([_current(source).fingerprint for source in self._sources])
+
+
+def _current(source: RootsSource) -> RootCertStore:
+    roots = source if isinstance(source, RootCertStore) else getattr(source, "current", source)
+    if not isinstance(roots, RootCertStore):
+        raise ConfigError(f"roots is a RootCertStore, not {type(roots).__name__}: see RootCertStore.from_pem")
+    return roots
