@@ -13,6 +13,7 @@ _PACKAGES = {
     "curl": ("curl", "brew install curl"),
     "gnutls-cli": ("gnutls-bin", "brew install gnutls"),
     "gnutls-serv": ("gnutls-bin", "brew install gnutls"),
+    "softhsm2-util": ("softhsm2", "brew install softhsm"),
     "redis-server": ("redis-server", "brew install redis"),
     "go": ("golang-go", "brew install go"),
     "cargo": ("cargo", "brew install rust"),

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
-from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa
 from cryptography.hazmat.primitives.serialization import pkcs12
@@ -14,17 +14,14 @@ from tests.support.identities import (
     client_intermediate,
     client_root,
     server_identity,
-    server_root,
     strange_root,
 )
 from trustls.cli.pki import Issued
 from trustls.errors import ConfigError
 from trustls.identity.credential import Credential
-from trustls.identity.request import CredentialRequest
 from trustls.identity.signer import KeySigner
 from trustls.trust.certificate import Certificate
-from trustls.wire.enums import ProtocolVersion, SignatureScheme
-from trustls.wire.names import DistinguishedName
+from trustls.wire.enums import SignatureScheme
 
 ALICE = client_identity()
 assert isinstance(ALICE.key, ec.EllipticCurvePrivateKey)
@@ -35,6 +32,7 @@ OTHER_KEY = server_identity().key
 
 
 PKCS8 = serialization.PrivateFormat.PKCS8
+TRADITIONAL = serialization.PrivateFormat.TraditionalOpenSSL
 
 
 def pem_key(issued: Issued, password: bytes | None = None, *, form: serialization.PrivateFormat = PKCS8) -> bytes:
@@ -43,6 +41,18 @@ def pem_key(issued: Issued, password: bytes | None = None, *, form: serializatio
         form,
         serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption(),
     )
+
+
+def der_key(issued: Issued, password: bytes | None = None, *, form: serialization.PrivateFormat = PKCS8) -> bytes:
+    return issued.key.private_bytes(
+        serialization.Encoding.DER,
+        form,
+        serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption(),
+    )
+
+
+def der_chain(issued: Issued) -> list[bytes]:
+    return [certificate.public_bytes(serialization.Encoding.DER) for certificate in issued.chain]
 
 
 def subjects(credential: Credential) -> list[str]:
@@ -68,16 +78,93 @@ def test_credential_is_read_from_pem_in_bytes_files_and_one_file(tmp_path: Path)
         assert credential.certificate == Certificate.from_x509(ALICE.certificate)
 
 
-@pytest.mark.parametrize("form", [PKCS8, serialization.PrivateFormat.TraditionalOpenSSL])
-def test_key_is_read_in_its_older_form_too(form: serialization.PrivateFormat) -> None:
-    assert subjects(Credential.from_pem(ALICE.pem_chain, pem_key(ALICE, form=form)))[0] == "CN=alice"
+KEY_TYPES = ("ec-p256", "ec-p384", "ec-p521", "ed25519", "rsa-2048", "ml-dsa-44", "ml-dsa-65", "ml-dsa-87")
 
 
-def test_key_is_read_from_der() -> None:
-    der = ALICE.key.private_bytes(
-        serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    assert Credential.from_pem(ALICE.pem_chain, der).certificate.subject
+def test_credential_is_read_from_text_too() -> None:
+    credential = Credential.from_pem(ALICE.pem_chain.decode(), ALICE.pem_key.decode())
+    assert subjects(credential) == ["CN=alice", "CN=K-Dot Issuing"]
+    other = server_identity().pem_key.decode()
+    with pytest.raises(ConfigError) as refused:
+        Credential.from_pem(ALICE.pem_chain.decode(), other)
+    assert "PRIVATE" not in str(refused.value)
+
+
+@pytest.mark.parametrize("key_type", KEY_TYPES)
+@pytest.mark.parametrize("password", [None, b"secret"], ids=["plain", "encrypted"])
+def test_key_of_every_kind_is_read_from_pem_and_der(key_type: str, password: bytes | None) -> None:
+    issued = client_identity(key_type)
+    pem = Credential.from_pem(issued.pem_chain, pem_key(issued, password), password=password)
+    der = Credential.from_der(der_chain(issued), der_key(issued, password), password=password)
+    assert pem.chain == der.chain == tuple(map(Certificate.from_x509, issued.chain))
+    assert pem.report == der.report == ()
+
+
+@pytest.mark.parametrize("key_type", ["ec-p256", "ec-p384", "ec-p521", "rsa-2048"])
+@pytest.mark.parametrize("password", [None, b"secret"], ids=["plain", "encrypted"])
+def test_key_is_read_in_its_older_form_too(key_type: str, password: bytes | None) -> None:
+    """PKCS#1 and SEC 1 in PEM, with `Proc-Type: 4,ENCRYPTED` when there is a password."""
+    issued = client_identity(key_type)
+    pem = pem_key(issued, password, form=TRADITIONAL)
+    assert (b"ENCRYPTED" in pem) == (password is not None)
+    assert Credential.from_pem(issued.pem_chain, pem, password=password).certificate.subject
+    if password is None:
+        assert Credential.from_der(der_chain(issued), der_key(issued, form=TRADITIONAL)).certificate.subject
+
+
+def test_key_is_found_between_whatever_else_is_in_the_file() -> None:
+    """`openssl ecparam -genkey` puts the parameters before the key, others the chain, or words."""
+    parameters = b"-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"
+    key = pem_key(ALICE, form=TRADITIONAL)
+    for content in (parameters + key, ALICE.pem_chain + parameters + key + ALICE.pem_chain, b"the key:\n" + key):
+        assert subjects(Credential.from_pem(ALICE.pem_chain, content))[0] == "CN=alice"
+
+
+def test_file_of_two_keys_is_refused() -> None:
+    with pytest.raises(
+        ConfigError, match="no private key can be read from the bytes given: it holds 2, and one is wanted"
+    ):
+        Credential.from_pem(ALICE.pem_chain, ALICE.pem_key + server_identity().pem_key)
+
+
+def test_key_in_der_goes_with_a_chain_in_pem() -> None:
+    assert Credential.from_pem(ALICE.pem_chain, der_key(ALICE)).certificate.subject
+
+
+def test_credential_is_read_from_der_in_bytes_and_files(tmp_path: Path) -> None:
+    paths = [tmp_path / "leaf.der", tmp_path / "issuer.der"]
+    for path, der in zip(paths, der_chain(ALICE), strict=True):
+        path.write_bytes(der)
+    (tmp_path / "key.der").write_bytes(der_key(ALICE))
+    for chain, key in (
+        (der_chain(ALICE), der_key(ALICE)),
+        (paths, tmp_path / "key.der"),
+        (map(str, reversed(paths)), str(tmp_path / "key.der")),
+    ):
+        assert subjects(Credential.from_der(chain, key)) == ["CN=alice", "CN=K-Dot Issuing"]
+    for alone in (der_chain(ALICE)[0], paths[0], str(paths[0])):
+        assert subjects(Credential.from_der(alone, der_key(ALICE))) == ["CN=alice"]
+
+
+def test_what_is_not_der_is_said_in_words(tmp_path: Path) -> None:
+    (tmp_path / "leaf.pem").write_bytes(ALICE.pem_chain)
+    with pytest.raises(
+        ConfigError, match=r"no certificate can be read from .*leaf\.pem: .*PEM: use Credential.from_pem"
+    ):
+        Credential.from_der([tmp_path / "leaf.pem"], der_key(ALICE))
+    with pytest.raises(ConfigError, match="no certificate can be read from the bytes given"):
+        Credential.from_der([b"garbage"], der_key(ALICE))
+    with pytest.raises(ConfigError, match="the bytes given holds PEM: use"):
+        Credential.from_der(der_chain(ALICE), ALICE.pem_key)
+    with pytest.raises(ConfigError, match="the PEM text holds PEM") as refused:
+        Credential.from_der(der_chain(ALICE), ALICE.pem_key.decode())
+    assert "PRIVATE" not in str(refused.value), "no key in a message"
+    with pytest.raises(ConfigError, match="no private key can be read from the bytes given"):
+        Credential.from_der(der_chain(ALICE), b"garbage")
+    with pytest.raises(ConfigError, match="is encrypted: give its password"):
+        Credential.from_der(der_chain(ALICE), der_key(ALICE, b"secret"))
+    with pytest.raises(ConfigError, match="at least one certificate"):
+        Credential.from_der([], der_key(ALICE))
 
 
 @pytest.mark.parametrize("password", ["secret", b"secret"])
@@ -148,6 +235,48 @@ def test_credential_is_read_from_pkcs12_whatever_the_order_in_it(tmp_path: Path,
             assert "CN=A Root Nobody Trusts" not in subjects(credential)
 
 
+def test_leaf_of_pkcs12_is_found_by_the_key_when_nothing_marks_it() -> None:
+    data = pkcs12.serialize_key_and_certificates(
+        None, ALICE_KEY, None, [ROOT, INTERMEDIATE, ALICE.certificate], serialization.NoEncryption()
+    )
+    assert subjects(Credential.from_pkcs12(data))[:2] == ["CN=alice", "CN=K-Dot Issuing"]
+
+
+def test_ca_that_pkcs12_holds_for_its_trust_alone_is_left_out_and_reported() -> None:
+    """Some programs export the server's CA along with the client's key."""
+    data = pkcs12.serialize_key_and_certificates(
+        None, ALICE_KEY, ALICE.certificate, [strange_root().certificate], serialization.NoEncryption()
+    )
+    credential = Credential.from_pkcs12(data)
+    assert subjects(credential) == ["CN=alice"]
+    assert credential.report == ("left out CN=A Root Nobody Trusts: it is not on the path of CN=alice",)
+
+
+@pytest.mark.parametrize("key_type", ["ec-p384", "ed25519", "rsa-2048"])
+def test_pkcs12_holds_keys_of_other_kinds_too(key_type: str) -> None:
+    issued = client_identity(key_type)
+    key: Any = issued.key
+    data = pkcs12.serialize_key_and_certificates(
+        None, key, issued.certificate, issued.intermediates, serialization.BestAvailableEncryption(b"secret")
+    )
+    assert len(Credential.from_pkcs12(data, password="secret").chain) == 2
+
+
+def test_every_way_of_making_one_takes_the_same_marks() -> None:
+    data = pkcs12.serialize_key_and_certificates(
+        None, ALICE_KEY, ALICE.certificate, [INTERMEDIATE], serialization.NoEncryption()
+    )
+    for marks in ({"fallback": True}, {"must_match_issuer": True}, {"ocsp_response": lambda: b"staple"}):
+        made = [
+            Credential(ALICE.chain, ALICE.key, **marks),
+            Credential.from_pem(ALICE.pem_chain, ALICE.pem_key, **marks),
+            Credential.from_der(der_chain(ALICE), der_key(ALICE), **marks),
+            Credential.from_pkcs12(data, **marks),
+        ]
+        seen = {(one.fallback, one.must_match_issuer, one.ocsp_response, one.staple()) for one in made}
+        assert len(seen) == 1, "they differ"
+
+
 def test_pkcs12_that_cannot_be_opened_is_said_in_words() -> None:
     data = pkcs12.serialize_key_and_certificates(
         b"alice",
@@ -184,14 +313,13 @@ def test_chain_may_be_given_in_any_kind_of_certificate() -> None:
     ("chain", "said"),
     [
         ([], "at least one certificate"),
-        ([ALICE.certificate, ROOT], "the chain is broken: CN=alice was issued by CN=K-Dot Issuing, but the next"),
-        ([ALICE.certificate, ROOT, INTERMEDIATE], "put the leaf first and each issuer after what it issued"),
-        ([ALICE.certificate] * 11, "longer than the 10"),
         ([b"\x30\0"], "the chain holds what is no certificate"),
+        ([ALICE.pem_chain], "the chain holds PEM: use Credential.from_pem"),
+        (["alice.pem"], "the chain holds str, which is no certificate"),
     ],
-    ids=["empty", "broken", "out of order", "too long", "no certificate"],
+    ids=["empty", "no certificate", "PEM", "path"],
 )
-def test_chain_that_does_not_fit_together_is_refused(chain: list[x509.Certificate], said: str) -> None:
+def test_chain_of_what_is_no_certificate_is_refused(chain: list[Any], said: str) -> None:
     with pytest.raises(ConfigError) as refused:
         Credential(chain, ALICE.key)
     assert said in str(refused.value)
@@ -222,84 +350,3 @@ def test_credential_is_frozen_and_prints_no_key() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         credential.fallback = True  # type: ignore[misc]
     assert repr(credential).startswith("<Credential CN=alice (issued by CN=K-Dot Issuing")
-
-
-# -- Whether it fits --------------------------------------------------------------------------------------------------
-
-
-def request(*authorities: x509.Certificate, schemes: tuple[SignatureScheme, ...] | None = None) -> CredentialRequest:
-    schemes = schemes or (SignatureScheme.ED25519, SignatureScheme.ECDSA_SECP256R1_SHA256)
-    names = tuple(DistinguishedName(authority.subject.public_bytes()) for authority in authorities)
-    return CredentialRequest(
-        version=ProtocolVersion.TLS1_3, authorities=names, signature_schemes=schemes, signature_schemes_cert=schemes
-    )
-
-
-CREDENTIAL = Credential(ALICE.chain, ALICE.key)
-ROOT_ONLY = server_root().certificate
-
-
-@pytest.mark.parametrize(
-    "asked",
-    [request(), request(ROOT), request(INTERMEDIATE), request(ROOT_ONLY, ROOT)],
-    ids=["no hints", "its root", "its intermediate", "one of two"],
-)
-def test_credential_fits_when_an_authority_of_its_chain_is_named(asked: CredentialRequest) -> None:
-    assert CREDENTIAL.fits(asked) is None
-
-
-def test_credential_of_another_authority_does_not_fit_and_says_so() -> None:
-    reason = CREDENTIAL.fits(request(ROOT_ONLY))
-    assert reason == (
-        "it was issued by CN=K-Dot Issuing and CN=K-Dot Certificate Authority,O=TDE,C=US, which is not among the "
-        "authorities that the peer named"
-    )
-
-
-def test_names_are_compared_by_their_bytes() -> None:
-    """The same text in another string type is another name (RFC 5280 would have it equal; peers compare bytes)."""
-    same_text = x509.Name(
-        [x509.NameAttribute(item.oid, item.value, _type=x509.name._ASN1Type.T61String) for item in INTERMEDIATE.subject]
-    )
-    asked = dataclasses.replace(request(), authorities=(DistinguishedName(same_text.public_bytes()),))
-    assert str(asked.authorities[0]) == "CN=K-Dot Issuing"
-    assert CREDENTIAL.fits(asked) is not None
-
-
-def test_leaf_without_its_intermediate_fits_the_intermediate_alone() -> None:
-    alone = Credential(ALICE.chain[:1], ALICE.key)
-    assert alone.fits(request(INTERMEDIATE)) is None
-    assert alone.fits(request(ROOT)) is not None, "nothing here shows that its issuer is under this root"
-
-
-def test_fallback_fits_whatever_is_named_but_not_whatever_can_be_verified() -> None:
-    fallback = Credential(ALICE.chain, ALICE.key, fallback=True)
-    assert fallback.fits(request(ROOT_ONLY)) is None
-    reason = fallback.fits(request(schemes=(SignatureScheme.ED25519,)))
-    assert reason == "its key signs with ecdsa_secp256r1_sha256, and the peer accepts ed25519 in TLSv1.3"
-
-
-def test_scheme_is_the_signers_first_that_the_peer_accepts() -> None:
-    rsa_credential = Credential(client_identity("rsa-2048").chain, client_identity("rsa-2048").key)
-    schemes = SignatureScheme
-    accepted = (schemes.RSA_PSS_RSAE_SHA512, schemes.RSA_PSS_RSAE_SHA384, schemes.ED25519)
-    for version in (ProtocolVersion.TLS1_3, ProtocolVersion.TLS1_2):
-        assert rsa_credential.scheme_for(accepted, version) is schemes.RSA_PSS_RSAE_SHA384
-        assert rsa_credential.scheme_for(iter(accepted), version) is schemes.RSA_PSS_RSAE_SHA384
-        assert rsa_credential.scheme_for((schemes.ED25519,), version) is None
-
-
-def test_pkcs1_is_for_tls12_alone_and_there_the_last_resort() -> None:
-    """RFC 9846 4.3.3."""
-    rsa_credential = Credential(client_identity("rsa-2048").chain, client_identity("rsa-2048").key)
-    pkcs1, pss = SignatureScheme.RSA_PKCS1_SHA256, SignatureScheme.RSA_PSS_RSAE_SHA512
-    assert rsa_credential.scheme_for((pkcs1, SignatureScheme.ED25519), ProtocolVersion.TLS1_3) is None
-    assert rsa_credential.scheme_for((pkcs1, SignatureScheme.ED25519), ProtocolVersion.TLS1_2) is pkcs1
-    for version in (ProtocolVersion.TLS1_3, ProtocolVersion.TLS1_2):
-        assert rsa_credential.scheme_for((pkcs1, pss), version) is pss
-
-
-def test_mldsa_is_for_tls13_alone() -> None:
-    credential = Credential(client_identity("ml-dsa-65").chain, client_identity("ml-dsa-65").key)
-    assert credential.scheme_for((SignatureScheme.MLDSA65,), ProtocolVersion.TLS1_3) is SignatureScheme.MLDSA65
-    assert credential.scheme_for((SignatureScheme.MLDSA65,), ProtocolVersion.TLS1_2) is None

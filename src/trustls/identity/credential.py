@@ -2,53 +2,77 @@
 
 from __future__ import annotations
 
-import itertools
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
-from pathlib import Path
+import sys
+import time
+import warnings
+from collections.abc import Awaitable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    PublicFormat,
-    load_der_private_key,
-    load_pem_private_key,
-)
-from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
 
-from trustls.crypto.signatures import PKCS1_SCHEMES, PrivateKey
-from trustls.errors import CertificateRejected, ConfigError
+from trustls.crypto.signatures import PrivateKey
+from trustls.errors import ConfigError
+from trustls.identity import loading
+from trustls.identity.chain import arranged, without_root
+from trustls.identity.loading import Password, PathOrBytes
+from trustls.identity.misfit import Abilities, Misfit, misfits
 from trustls.identity.request import CredentialRequest
-from trustls.identity.signer import KeySigner, Signer
+from trustls.identity.signer import KeySigner, Signer, public_key_of, schemes_for
+from trustls.identity.staple import StapleCallback, StapleSource, staple_from
 from trustls.trust.certificate import Certificate
 from trustls.wire.enums import ClientCertificateType, ProtocolVersion, SignatureScheme
 
-PathOrBytes = bytes | str | os.PathLike[str]
-Password = bytes | str | None
-
-# What goes into one Certificate message; more is a mistake, and peers refuse it.
-_MAX_CHAIN = 10
-# ML-DSA is defined for TLS 1.3 alone (draft-ietf-tls-mldsa).
-_NOT_IN_TLS12 = (SignatureScheme.MLDSA44, SignatureScheme.MLDSA65, SignatureScheme.MLDSA87)
+if TYPE_CHECKING:
+    from trustls.reloading import Reloading
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+class CredentialWarning(UserWarning):
+    """A credential that can be used as it is, but hardly as it is meant: its certificate has expired, for example."""
+
+
+@dataclass(frozen=True, slots=True, repr=False, init=False)
 class Credential:
-    """A certificate chain, leaf first, and the signer that holds its key.
+    """A certificate chain and the signer that holds the key of its first certificate, the leaf.
 
-    `fallback` lets this credential be chosen although no certificate of its chain is issued by an authority that the
-    peer named. `ocsp_response` is a DER OCSPResponse for the leaf, stapled for clients that ask for it (RFC 6066 8).
+    The chain may be given in any order and with what does not belong to it: the leaf is found by its key, its issuers
+    are put behind it, and `report` says what had to be done. A certificate that has expired or is not valid yet, and an
+    OCSP response that peers will not believe, are reported too, each with a `CredentialWarning`.
+
+    Args:
+        chain: the leaf and its issuers. A root is left out of what is sent.
+        signer: the private key, or whatever signs with it (`Signer`).
+        must_match_issuer: used only for peers that name an authority that issued a certificate of the chain; never for
+            one that names none.
+        fallback: used also for a server whose authorities issued no certificate of the chain, after the credentials
+            that match. Without either, a client's credential must match if the server names authorities, and a
+            server's is preferred if it matches what the client names.
+        ocsp_response: a DER OCSPResponse for the leaf, which a server staples for clients that ask (RFC 6066 8): its
+            bytes, the path of a file, which is read again when it changes, or a callback, plain or async, that is
+            called in each handshake and gives bytes or None.
+
+    Attributes:
+        chain: the leaf, then its issuers in order, as far as they were given.
+        sent_chain: the same as it is sent: without the root.
+        report: what was mended in the chain, and what is wrong with it as it is, in sentences.
 
     Raises:
-        ConfigError: the chain is empty or does not fit together, or the key is not the leaf's.
+        KeyMismatch: no certificate is for the key (a ConfigError).
+        ConfigError: the chain is empty, or no chain can be made of it; the key is of a kind that TLS has no use for;
+            the signer offers what the certificate's key cannot verify; or the arguments do not go together.
+        OSError: the file of the OCSP response cannot be read.
     """
 
     chain: tuple[Certificate, ...]
     signer: Signer
     fallback: bool = False
-    ocsp_response: bytes | None = None
+    must_match_issuer: bool = False
+    ocsp_response: StapleSource | None = None
+    report: tuple[str, ...] = field(init=False, compare=False)
+    sent_chain: tuple[Certificate, ...] = field(init=False, compare=False)
+    _able: Abilities = field(init=False, compare=False)
+    _staple: StapleCallback | None = field(init=False, compare=False)
 
     def __init__(
         self,
@@ -56,57 +80,157 @@ class Credential:
         signer: Signer | PrivateKey,
         *,
         fallback: bool = False,
-        ocsp_response: bytes | None = None,
+        must_match_issuer: bool = False,
+        ocsp_response: StapleSource | None = None,
     ) -> None:
-        certificates = tuple(map(_as_certificate, chain))
-        holder = signer if isinstance(signer, Signer) else KeySigner(signer)
-        _check_chain(certificates)
-        _check_key(certificates[0], signer)
-        object.__setattr__(self, "chain", certificates)
-        object.__setattr__(self, "signer", holder)
-        object.__setattr__(self, "fallback", fallback)
-        object.__setattr__(self, "ocsp_response", ocsp_response or None)
+        _fill(
+            self,
+            [loading.certificate_from(certificate) for certificate in chain],
+            signer,
+            fallback=fallback,
+            must_match_issuer=must_match_issuer,
+            ocsp_response=ocsp_response,
+        )
 
     @classmethod
     def from_pem(
-        cls, chain: PathOrBytes, key: PathOrBytes, *, password: Password = None, fallback: bool = False
+        cls,
+        chain: PathOrBytes,
+        key: PathOrBytes,
+        *,
+        password: Password = None,
+        fallback: bool = False,
+        must_match_issuer: bool = False,
+        ocsp_response: StapleSource | None = None,
     ) -> Credential:
-        """From PEM, as bytes or as the path of a file. `chain` and `key` may be the same.
+        """From PEM, as bytes or text, or as the path of a file. `chain` and `key` may be the same.
 
         Args:
-            chain: the certificates, leaf first; a root at the end is left out of what is sent.
-            key: the private key (PKCS#8, or the older PEM forms).
+            chain: the certificates, in any order.
+            key: the private key: PKCS#8 or the older forms of OpenSSL, plain or encrypted.
             password: for an encrypted key.
             fallback: see the class.
+            must_match_issuer: see the class.
+            ocsp_response: see the class.
 
         Raises:
-            ConfigError: no certificate or no key is found, the password is wrong or missing, or the two do not belong
-                together.
+            ConfigError: no certificate or no key is found, the password is wrong or missing, or as the class raises.
             OSError: a file cannot be read.
         """
-        data = _read(chain)
-        try:
-            certificates = Certificate.from_pem(data)
-        except (ConfigError, CertificateRejected) as error:
-            raise ConfigError(f"no certificate chain can be read from {_source(chain)}: {error}") from None
-        return cls(certificates, _load_key(_read(key), _secret(password), _source(key)), fallback=fallback)
+        return cls(
+            loading.pem_chain(chain),
+            loading.pem_key(key, password),
+            fallback=fallback,
+            must_match_issuer=must_match_issuer,
+            ocsp_response=ocsp_response,
+        )
 
     @classmethod
-    def from_pkcs12(cls, data: PathOrBytes, *, password: Password = None, fallback: bool = False) -> Credential:
-        """From PKCS#12 (.p12, .pfx), as bytes or as the path of a file.
+    def reloading(
+        cls,
+        chain: str | os.PathLike[str],
+        key: str | os.PathLike[str],
+        *,
+        password: Password = None,
+        fallback: bool = False,
+        must_match_issuer: bool = False,
+        ocsp_response: StapleSource | None = None,
+        interval: float = 5.0,
+    ) -> Reloading[Credential]:
+        """From PEM files, and again when they change: see `Reloading.from_files`. A configuration takes it as it is.
+
+        While the two files do not go together, because one is written before the other, the old credential stays.
+
+        Args:
+            chain: the path of the certificates, in any order.
+            key: the path of the private key; may be the same.
+            password: for an encrypted key.
+            fallback: see the class.
+            must_match_issuer: see the class.
+            ocsp_response: see the class. A file is looked after by itself.
+            interval: seconds after which the files are looked at even if nothing was heard of them.
 
         Raises:
-            ConfigError: the password is wrong, or the file holds no certificate with its key.
+            ConfigError, OSError: as `from_pem`. Later, such files leave the credential as it is, and are logged.
+        """
+        from trustls.reloading import Reloading
+
+        def load() -> Credential:
+            return cls.from_pem(
+                os.fspath(chain),
+                os.fspath(key),
+                password=password,
+                fallback=fallback,
+                must_match_issuer=must_match_issuer,
+                ocsp_response=ocsp_response,
+            )
+
+        return Reloading.from_files(load, chain, key, interval=interval)
+
+    @classmethod
+    def from_der(
+        cls,
+        chain: PathOrBytes | Iterable[PathOrBytes],
+        key: PathOrBytes,
+        *,
+        password: Password = None,
+        fallback: bool = False,
+        must_match_issuer: bool = False,
+        ocsp_response: StapleSource | None = None,
+    ) -> Credential:
+        """From DER: each certificate, and the key, as bytes or as the path of a file.
+
+        Args:
+            chain: the certificates, in any order, or one alone.
+            key: the private key: PKCS#8, plain or encrypted, or the older PKCS#1 (RSA) and SEC 1 (EC).
+            password: for an encrypted key.
+            fallback: see the class.
+            must_match_issuer: see the class.
+            ocsp_response: see the class.
+
+        Raises:
+            ConfigError: something is no certificate or no key, the password is wrong or missing, or as the class
+                raises.
+            OSError: a file cannot be read.
+        """
+        return cls(
+            loading.der_chain(chain),
+            loading.der_key(key, password),
+            fallback=fallback,
+            must_match_issuer=must_match_issuer,
+            ocsp_response=ocsp_response,
+        )
+
+    @classmethod
+    def from_pkcs12(
+        cls,
+        data: PathOrBytes,
+        *,
+        password: Password = None,
+        fallback: bool = False,
+        must_match_issuer: bool = False,
+        ocsp_response: StapleSource | None = None,
+    ) -> Credential:
+        """From PKCS#12 (.p12, .pfx), as bytes or as the path of a file.
+
+        The CAs that some programs put beside a chain, to be trusted, are left out.
+
+        Raises:
+            ConfigError: the password is wrong, the file holds no certificate with its key, or as the class raises.
             OSError: the file cannot be read.
         """
-        try:
-            bundle = load_pkcs12(_read(data), _secret(password))
-        except (ValueError, UnsupportedAlgorithm) as error:
-            raise ConfigError(f"{_source(data)} cannot be opened as PKCS#12: {error}") from None
-        if bundle.key is None or bundle.cert is None:
-            raise ConfigError(f"{_source(data)} holds no private key with its certificate")
-        chain = [bundle.cert.certificate, *(extra.certificate for extra in bundle.additional_certs)]
-        return cls(_in_order(tuple(map(_as_certificate, chain))), bundle.key, fallback=fallback)
+        certificates, key = loading.pkcs12(data, password)
+        credential: Credential = object.__new__(cls)
+        _fill(
+            credential,
+            certificates,
+            key,
+            fallback=fallback,
+            must_match_issuer=must_match_issuer,
+            ocsp_response=ocsp_response,
+            loose=True,
+        )
+        return credential
 
     @property
     def certificate(self) -> Certificate:
@@ -115,113 +239,114 @@ class Credential:
 
     def fits(self, request: CredentialRequest) -> str | None:
         """None when this credential is what `request` asks for; otherwise the reason why it is not."""
-        if self.scheme_for(request.signature_schemes, request.version) is None:
-            return (
-                f"its key signs with {_listed(self.signer.schemes)}, and the peer accepts "
-                f"{_listed(request.signature_schemes)} in {request.version}"
-            )
-        if request.certificate_types and self._certificate_type() not in request.certificate_types:
-            return f"it is of type {self._certificate_type()}, and the peer accepts " + ", ".join(
-                kind.iana for kind in request.certificate_types
-            )
-        if not request.authorities or self.fallback:
-            return None
-        hinted = {name.der for name in request.authorities}
-        if any(certificate.issuer.der in hinted for certificate in self.chain):
-            return None
-        issuers = " and ".join(dict.fromkeys(str(certificate.issuer) for certificate in self.chain))
-        return f"it was issued by {issuers}, which is not among the authorities that the peer named"
+        misfit = self.misfit(request)
+        return None if misfit is None else str(misfit)
+
+    def misfit(self, request: CredentialRequest) -> Misfit | None:
+        """The first reason why this credential is not what `request` asks for, a hard one if there is any."""
+        return next(self._misfits(request), None)
+
+    def misfits(self, request: CredentialRequest) -> tuple[Misfit, ...]:
+        """All reasons why this credential is not what `request` asks for, the hard ones first."""
+        return tuple(self._misfits(request))
+
+    def _misfits(self, request: CredentialRequest) -> Iterator[Misfit]:
+        return misfits(self._able, request, must_match_issuer=self.must_match_issuer, fallback=self.fallback)
+
+    def matches_issuer(self, request: CredentialRequest) -> bool:
+        """Whether an authority that `request` names issued a certificate of the chain, or it names none."""
+        return not request.authorities or any(name.der in self._able.issuers for name in request.authorities)
 
     def scheme_for(self, accepted: Iterable[SignatureScheme], version: ProtocolVersion) -> SignatureScheme | None:
-        """The scheme to sign with in this version: this signer's most preferred that the peer accepts."""
+        """The scheme to sign with in this version: this signer's most preferred that the peer accepts.
+
+        In TLS 1.3 a scheme fixes the curve of an ECDSA key, and PKCS#1 is for certificates only (RFC 9846 4.3.3); in
+        TLS 1.2 an ECDSA scheme goes with any curve (RFC 8422 5.1.1), and there is no ML-DSA.
+        """
         accepted = tuple(accepted)
-        unfit = PKCS1_SCHEMES if version == ProtocolVersion.TLS1_3 else _NOT_IN_TLS12
-        for scheme in self.signer.schemes:
-            if scheme in accepted and scheme not in unfit:
+        for scheme in self._able.schemes(version):
+            if scheme in accepted:
                 return scheme
         return None
+
+    def is_valid_at(self, now: float) -> bool:
+        """Whether every certificate that is sent is valid at `now`, in seconds since 1970."""
+        return all(certificate.not_before <= now <= certificate.not_after for certificate in self.sent_chain)
+
+    @property
+    def has_staple(self) -> bool:
+        """Whether there is anything to staple: a response, a file or a callback."""
+        return self._staple is not None
+
+    def staple(self) -> bytes | Awaitable[bytes | None] | None:
+        """The OCSP response to send now, or None; an awaitable of it when a callback is asynchronous.
+
+        A file or a callback that fails is logged on `trustls.identity`, and ends no handshake.
+        """
+        return None if self._staple is None else self._staple()
 
     @property
     def signs_with_rsa(self) -> bool:
         """Whether the key is an RSA key, for which TLS 1.2 has suites of its own."""
-        return any("RSA" in scheme.name for scheme in self.signer.schemes)
-
-    def _certificate_type(self) -> ClientCertificateType:
-        # RFC 8422 5.5: Ed25519 counts as ecdsa_sign.
-        return ClientCertificateType.RSA_SIGN if self.signs_with_rsa else ClientCertificateType.ECDSA_SIGN
+        return self._able.kind is ClientCertificateType.RSA_SIGN
 
     def __repr__(self) -> str:
         return f"<Credential {self.certificate}>"
 
 
-def _listed(schemes: Iterable[SignatureScheme]) -> str:
-    return ", ".join(scheme.iana for scheme in schemes)
-
-
-def _as_certificate(certificate: Certificate | x509.Certificate | bytes) -> Certificate:
-    if isinstance(certificate, Certificate):
-        return certificate
-    der = certificate if isinstance(certificate, bytes) else certificate.public_bytes(Encoding.DER)
-    try:
-        return Certificate.from_der(der)
-    except CertificateRejected as error:
-        raise ConfigError(f"the chain holds what is no certificate: {error}") from None
-
-
-def _check_chain(chain: tuple[Certificate, ...]) -> None:
-    if not chain:
+def _fill(
+    credential: Credential,
+    certificates: Iterable[Certificate],
+    signer: Signer | PrivateKey,
+    *,
+    fallback: bool,
+    must_match_issuer: bool,
+    ocsp_response: StapleSource | None,
+    loose: bool = False,
+) -> None:
+    certificates = tuple(certificates)
+    if not certificates:
         raise ConfigError("a credential needs at least one certificate")
-    if len(chain) > _MAX_CHAIN:
-        raise ConfigError(f"a chain of {len(chain)} certificates is longer than the {_MAX_CHAIN} that peers accept")
-    for certificate, issuer in itertools.pairwise(chain):
-        if certificate.issuer != issuer.subject:
-            raise ConfigError(
-                f"the chain is broken: {certificate.subject} was issued by {certificate.issuer}, but the next "
-                f"certificate is {issuer.subject}; put the leaf first and each issuer after what it issued"
-            )
+    if fallback and must_match_issuer:
+        raise ConfigError(
+            "`fallback` is for peers that name other issuers, `must_match_issuer` for those that name this one: "
+            "a credential has one of the two"
+        )
+    holder = signer if isinstance(signer, Signer) else KeySigner(signer)
+    now = time.time()
+    chain, report = arranged(certificates, public_key_of(holder), now=now, loose=loose)
+    sent = without_root(chain)
+    able = Abilities(chain, sent, schemes_for(holder, chain[0]))
+    staple, staple_concerns = staple_from(ocsp_response, chain, now)
+    concerns = (*_out_of_date(sent, now), *staple_concerns)
+    fill = object.__setattr__
+    fill(credential, "chain", chain)
+    fill(credential, "signer", holder)
+    fill(credential, "fallback", fallback)
+    fill(credential, "must_match_issuer", must_match_issuer)
+    fill(credential, "ocsp_response", ocsp_response or None)
+    fill(credential, "report", (*report, *concerns))
+    fill(credential, "sent_chain", sent)
+    fill(credential, "_able", able)
+    fill(credential, "_staple", staple)
+    for concern in concerns:
+        _warn(concern)
 
 
-def _check_key(leaf: Certificate, signer: Signer | PrivateKey) -> None:
-    if isinstance(signer, Signer):
-        return  # Its key cannot be seen; a wrong one shows when the peer checks the signature.
-    public = signer.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    certified = leaf.public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    if public != certified:
-        raise ConfigError(f"the private key does not belong to the certificate {leaf.subject}")
+def _out_of_date(chain: tuple[Certificate, ...], now: float) -> Iterator[str]:
+    for number, certificate in enumerate(chain):
+        what = f"the certificate {certificate.title}" if number == 0 else f"the intermediate {certificate.title}"
+        if now > certificate.not_after:
+            yield f"{what} expired on {certificate.not_after_utc:%Y-%m-%d %H:%M} UTC: peers refuse it"
+        elif now < certificate.not_before:
+            yield f"{what} is not valid before {certificate.not_before_utc:%Y-%m-%d %H:%M} UTC: peers refuse it"
 
 
-def _in_order(chain: tuple[Certificate, ...]) -> tuple[Certificate, ...]:
-    """The leaf and its issuers in order: PKCS#12 keeps none (RFC 7292 4.2)."""
-    ordered = [chain[0]]
-    left = list(chain[1:])
-    while True:
-        issuer = next((found for found in left if found.subject == ordered[-1].issuer), None)
-        if issuer is None:
-            return tuple(ordered)
-        ordered.append(issuer)
-        left.remove(issuer)
-
-
-def _load_key(data: bytes, password: bytes | None, source: str) -> PrivateKey:
-    load = load_pem_private_key if b"-----BEGIN" in data else load_der_private_key
-    try:
-        return load(data, password)
-    except TypeError:
-        # The library's words for a password that is missing, or given in vain.
-        wanted = "is encrypted: give its password" if password is None else "is not encrypted, but a password was given"
-        raise ConfigError(f"the private key in {source} {wanted}") from None
-    except (ValueError, UnsupportedAlgorithm) as error:
-        hint = "the password is wrong, or " if password is not None else ""
-        raise ConfigError(f"no private key can be read from {source}: {hint}{error}") from None
-
-
-def _read(source: PathOrBytes) -> bytes:
-    return source if isinstance(source, bytes) else Path(source).read_bytes()
-
-
-def _source(source: PathOrBytes) -> str:
-    return "the bytes given" if isinstance(source, bytes) else os.fspath(source)
-
-
-def _secret(password: Password) -> bytes | None:
-    return password.encode() if isinstance(password, str) else password
+def _warn(message: str) -> None:
+    """Warn at the line outside trustls from which the credential was made."""
+    level = 1
+    frame = sys._getframe().f_back
+    while frame is not None and str(frame.f_globals.get("__name__")).startswith("trustls."):
+        frame = frame.f_back
+        level += 1
+    warnings.warn(message, CredentialWarning, stacklevel=level + 1)
