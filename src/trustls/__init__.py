@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from trustls.config import ClientConfig, ServerConfig
+from trustls.config import ClientConfig, ServerConfig, ServerNames
 from trustls.connection import ClientConnection, Connection, ServerConnection
 from trustls.crypto.provider import DEFAULT_PROVIDER, CryptoProvider
 from trustls.errors import (
@@ -19,6 +19,7 @@ from trustls.errors import (
     AsyncRequired,
     CertificateProblem,
     CertificateRejected,
+    CertificateRejectedByPeer,
     ConfigError,
     ConnectionClosed,
     DecodeError,
@@ -27,17 +28,22 @@ from trustls.errors import (
     HandshakeTimeout,
     Incompatibility,
     InternalError,
+    KeyMismatch,
     Misbehaviour,
     PeerIncompatible,
     PeerMisbehaved,
+    SigningFailed,
     TLSError,
     UnexpectedEOF,
 )
+from trustls.handshake.client_hello_info import ClientHelloInfo
 from trustls.handshake.established import ConnectionInfo
 from trustls.handshake.key_log import KeyLog
 from trustls.handshake.retry_cookie import RetryCookies
-from trustls.identity.credential import Credential
+from trustls.identity.credential import Credential, CredentialWarning
+from trustls.identity.misfit import Misfit, MisfitCause
 from trustls.identity.request import CredentialRequest
+from trustls.identity.selection import OfferedHello
 from trustls.identity.signer import Signer
 from trustls.keylog import KeyLogFile
 from trustls.net.sockets import Listener, TLSSocket, connect
@@ -48,15 +54,20 @@ from trustls.trace import TRACE
 from trustls.trust.certificate import Certificate
 from trustls.trust.client_auth import ClientAuth
 from trustls.trust.names import ServerName
+from trustls.trust.path import PathFailure
+from trustls.trust.profile import Profile
 from trustls.trust.roots import RootCertStore
-from trustls.trust.verifiers import ClientVerifier, Peer, ServerVerifier
+from trustls.trust.verifiers import ClientVerifier, OcspPolicy, Peer, ServerVerifier
 from trustls.wire.enums import CipherSuite, NamedGroup, ProtocolVersion, SignatureScheme
 from trustls.wire.names import DistinguishedName
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
     from trustls import aio
+    from trustls.reloading import Reloading
+    from trustls.trust.authorize import Authorize
+    from trustls.trust.crl import CertificateRevocationList, CrlStore
+    from trustls.trust.revocation import Revocation
+    from trustls.trust.spiffe import SpiffeBundles, SpiffeId
 
 __version__ = "0.1.0"
 
@@ -66,13 +77,17 @@ __all__ = [
     "AlertDescription",
     "AlertReceived",
     "AsyncRequired",
+    "Authorize",
     "Certificate",
     "CertificateProblem",
     "CertificateRejected",
+    "CertificateRejectedByPeer",
+    "CertificateRevocationList",
     "CipherSuite",
     "ClientAuth",
     "ClientConfig",
     "ClientConnection",
+    "ClientHelloInfo",
     "ClientSessionStore",
     "ClientVerifier",
     "ConfigError",
@@ -81,6 +96,8 @@ __all__ = [
     "ConnectionInfo",
     "Credential",
     "CredentialRequest",
+    "CredentialWarning",
+    "CrlStore",
     "CryptoProvider",
     "DecodeError",
     "DistinguishedName",
@@ -92,25 +109,38 @@ __all__ = [
     "InternalError",
     "KeyLog",
     "KeyLogFile",
+    "KeyMismatch",
     "Listener",
     "MemoryClientSessions",
     "MemorySessions",
     "Misbehaviour",
+    "Misfit",
+    "MisfitCause",
     "NamedGroup",
+    "OcspPolicy",
+    "OfferedHello",
+    "PathFailure",
     "Peer",
     "PeerIncompatible",
     "PeerMisbehaved",
+    "Profile",
     "ProtocolVersion",
+    "Reloading",
     "RetryCookies",
+    "Revocation",
     "RootCertStore",
     "RotatingTicketKeys",
     "ServerConfig",
     "ServerConnection",
     "ServerName",
+    "ServerNames",
     "ServerSessionStore",
     "ServerVerifier",
     "SignatureScheme",
     "Signer",
+    "SigningFailed",
+    "SpiffeBundles",
+    "SpiffeId",
     "StoredSessions",
     "TLSError",
     "TLSSocket",
@@ -124,8 +154,27 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> ModuleType:
-    """`trustls.aio`, imported when it is first used: asyncio takes longer to import than all of trustls."""
+# Imported when they are first used: asyncio takes longer to import than all of trustls, and few need all the rest.
+_LATER = {
+    "Authorize": "trustls.trust.authorize",
+    "CertificateRevocationList": "trustls.trust.crl",
+    "CrlStore": "trustls.trust.crl",
+    "Reloading": "trustls.reloading",
+    "Revocation": "trustls.trust.revocation",
+    "SpiffeBundles": "trustls.trust.spiffe",
+    "SpiffeId": "trustls.trust.spiffe",
+}
+
+
+def __getattr__(name: str) -> object:
     if name == "aio":
         return importlib.import_module("trustls.aio")
+    if name in _LATER:
+        value = getattr(importlib.import_module(_LATER[name]), name)
+        globals()[name] = value
+        return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from trustls.net.aio import TLSProtocol, TLSTransport, open_connection, start_server
+from trustls.net.aio import SignerInThread, TLSProtocol, TLSTransport, open_connection, start_server
 
-__all__ = ["TLSProtocol", "TLSTransport", "open_connection", "start_server"]
+__all__ = ["SignerInThread", "TLSProtocol", "TLSTransport", "open_connection", "start_server"]

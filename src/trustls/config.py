@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
 
 from trustls.crypto.provider import DEFAULT_PROVIDER, CryptoProvider
-from trustls.errors import ConfigError
+from trustls.errors import ConfigError, Incompatibility, PeerIncompatible
+from trustls.handshake.client_hello_info import ClientHelloInfo
 from trustls.handshake.key_log import KeyLog
 from trustls.handshake.parameters import ClientParameters, ServerParameters
 from trustls.handshake.retry_cookie import RetryCookies
-from trustls.identity.credential import Credential
-from trustls.identity.selection import ChooseCredential, first_that_fits
+from trustls.identity.selection import ChooseCredential, ChooseServerCredential, CredentialSource, current_credentials
 from trustls.session.psk import ExternalPsk
 from trustls.session.store import ClientSessionStore, MemoryClientSessions
 from trustls.session.tickets import Resumption, Tickets
 from trustls.trust.client_auth import ClientAuth
-from trustls.trust.roots import RootCertStore
-from trustls.trust.verifiers import RootsServerVerifier, ServerVerifier
+from trustls.trust.hints import Hints, authorities
+from trustls.trust.names import ServerName
+from trustls.trust.profile import Profile
+from trustls.trust.sources import Roots
+from trustls.trust.verifiers import OcspPolicy, RootsServerVerifier, ServerVerifier
 from trustls.wire.enums import ProtocolVersion
+from trustls.wire.names import DistinguishedName
+
+if TYPE_CHECKING:
+    from trustls.trust.authorize import Authorize
+    from trustls.trust.revocation import RevocationLists
 
 _MAX_PSKS = 8
 _VERSIONS = {"1.3": ProtocolVersion.TLS1_3, "1.2": ProtocolVersion.TLS1_2}
@@ -30,10 +39,23 @@ class ClientConfig:
     """How a client connects. It must be told whom to trust: there is no default.
 
     Args:
-        roots: the CAs that server certificates may lead to; `RootCertStore.system()` for the public web.
-        verifier: decides about server certificates instead of `roots`.
-        credentials: the client certificates to choose from, preferred first. The first that fits what the server asks
-            for is presented (CA names and signature schemes); where none fits, none is.
+        roots: the CAs that server certificates may lead to: `RootCertStore.system()` for the public web, a store of
+            one's own, something that reloads one (`RootCertStore.reloading`), several of these, or `SpiffeBundles`.
+        profile: whose rules for the form of certificates apply: "webpki" (the default where `roots` are the system's)
+            or "private" (the default for other roots).
+        crls: certificate revocation lists: a `CrlStore`, something that reloads one, or a `Revocation`, which says what
+            they decide.
+        ocsp: what is made of stapled OCSP responses: "stapled" asks for one and checks what comes, and refuses a
+            certificate that demands one and comes without (must-staple); "required" refuses every server without a good
+            one; "off" does not ask.
+        authorize: what else must be true of the server, such as `Authorize.spiffe_id("spiffe://example.org/db")`.
+        check_name: whether the certificate must be for the name asked for. Without that, `authorize` decides alone who
+            the server must be, as SPIFFE has it.
+        verifier: decides about server certificates instead of `roots` and all the above; `ocsp` then only says whether
+            to ask for a response to hand to it.
+        credentials: the client certificates to choose from, preferred first: each a Credential, or something that
+            reloads one (`Credential.reloading`). The first that fits what the server asks for is presented (CA names
+            and signature schemes); where none fits, none is.
         choose_credential: decides instead, plain or async: called with `request` and `credentials`, gives one or None.
         alpn: application protocols, preferred first: `["h2", "http/1.1"]`.
         versions: TLS versions allowed, of "1.2" and "1.3"; both by default.
@@ -42,8 +64,10 @@ class ClientConfig:
         sessions: where sessions are kept to be resumed; None to resume none. A store may be shared between
             configurations: a session is only resumed under the trust and the credentials that it was made with.
         external_psks: keys that both sides were given beforehand (TLS 1.3 only).
-        request_ocsp: whether to ask servers for a stapled OCSP response, for a `verifier` of your own: the one over
-            `roots` does not look at it yet.
+        certificate_authorities: the CA names to send to servers, so that one with several certificates can choose
+            (RFC 9846 4.3.4), in any form that `trust.hints.authorities` takes. None are sent unless asked for: some
+            servers refuse the extension.
+        post_handshake_auth: whether servers may ask for a client certificate after the handshake (TLS 1.3 only).
         early_data: whether `write_early` may send data before the server has answered. It can be replayed.
         require_extended_master_secret: whether a TLS 1.2 server must bind its sessions to their handshake (RFC 7627).
         send_server_name: whether the server's name goes into the ClientHello (RFC 6066 3).
@@ -57,9 +81,14 @@ class ClientConfig:
         ConfigError: the parts do not go together, or a name is not known.
     """
 
-    roots: RootCertStore | None = None
+    roots: Roots | None = None
+    profile: str | Profile | None = None
+    crls: RevocationLists | None = None
+    ocsp: str | OcspPolicy = OcspPolicy.STAPLED
+    authorize: Authorize | None = None
+    check_name: bool = True
     verifier: ServerVerifier | None = None
-    credentials: Iterable[Credential] = ()
+    credentials: Iterable[CredentialSource] = ()
     choose_credential: ChooseCredential | None = None
     alpn: Iterable[str] = ()
     versions: Iterable[str] | None = None
@@ -68,7 +97,8 @@ class ClientConfig:
     signature_schemes: Iterable[str] | None = None
     sessions: ClientSessionStore | None = field(default_factory=MemoryClientSessions)
     external_psks: Iterable[ExternalPsk] = ()
-    request_ocsp: bool = False
+    certificate_authorities: Hints | None = None
+    post_handshake_auth: bool = False
     early_data: bool = False
     require_extended_master_secret: bool = True
     send_server_name: bool = True
@@ -81,8 +111,7 @@ class ClientConfig:
     def __post_init__(self) -> None:
         if (self.roots is None) == (self.verifier is None):
             raise ConfigError("give a client `roots` to trust, or a `verifier`: one of the two")
-        if self.roots is not None and not len(self.roots):
-            raise ConfigError("`roots` is empty: no server could ever be accepted")
+        verifier = self._own_verifier()
         _freeze(self)
         credentials = _credentials(self.credentials)
         if self.choose_credential is not None and not credentials:
@@ -102,19 +131,43 @@ class ClientConfig:
             ),
             groups=provider.groups if speaks_tls13 else provider.ecdhe_groups,
             require_extended_master_secret=self.require_extended_master_secret,
-            verifier=self.verifier if self.roots is None else RootsServerVerifier(self.roots),  # type: ignore[arg-type]
+            verifier=verifier,
             credentials=credentials,
-            choose_credential=self.choose_credential or first_that_fits,
+            choose_credential=self.choose_credential,
             alpn=_alpn_names(self.alpn),
             send_server_name=self.send_server_name,
             sessions=self.sessions,
             external_psks=tuple(self.external_psks),
             early_data=self.early_data,
-            request_ocsp=self.request_ocsp,
+            request_ocsp=OcspPolicy.named(self.ocsp) is not OcspPolicy.OFF,
+            certificate_authorities=_authorities(self),
+            post_handshake_auth=self.post_handshake_auth,
             key_log=self.key_log,
             now=self.now,
         )
         object.__setattr__(self, "parameters", parameters)
+
+    def _own_verifier(self) -> ServerVerifier:
+        if self.verifier is not None:
+            given = {
+                "profile": self.profile is not None,
+                "crls": self.crls is not None,
+                "authorize": self.authorize is not None,
+                "check_name": not self.check_name,
+            }
+            ignored = [f"`{name}`" for name, is_given in given.items() if is_given]
+            if ignored:
+                raise ConfigError(f"{', '.join(ignored)} would have no effect beside a `verifier`: it decides alone")
+            return self.verifier
+        assert self.roots is not None  # noqa: S101 (one of the two is given)
+        return RootsServerVerifier(
+            self.roots,
+            profile=self.profile,
+            crls=self.crls,
+            ocsp=self.ocsp,
+            authorize=self.authorize,
+            check_name=self.check_name,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,10 +175,18 @@ class ServerConfig:
     """How a server answers.
 
     Args:
-        credentials: the server's certificates, at least one. The first whose names match the server name asked for, and
-            whose key signs with a scheme that the client takes, is presented; without a match the first that can sign.
+        credentials: the server's certificates, at least one: each a Credential, or something that reloads one
+            (`Credential.reloading`). The first whose names match the server name asked for, and whose key signs with a
+            scheme that the client takes, is presented; without a match the first that can sign.
+        choose_credential: decides instead, plain or async: called with an `OfferedHello` and the `credentials` of now,
+            gives one, or None to leave the choice to the above.
         client_auth: whether clients must present a certificate, and from whom:
-            `ClientAuth.required(roots)`, `.optional(roots)`, `.none()`.
+            `ClientAuth.required(roots)`, `.optional(roots)`, `.report(roots)`, `.none()`.
+        choose_config: gives another ServerConfig for a client, by its whole ClientHello, or None for this one: plain or
+            async, called with a `ClientHelloInfo`. All that follows is decided by the chosen one, whether a client
+            certificate is required included; its own `choose_config` is not asked. `ServerNames` chooses by host name.
+        post_handshake_auth: what `request_client_certificate` asks for after the handshake (TLS 1.3 only); None when it
+            is not to be called.
         alpn: application protocols, preferred first; a client that offers only others is refused (RFC 7301 3.2).
         versions: TLS versions allowed, of "1.2" and "1.3"; both by default.
         resumption: how sessions are resumed: `Tickets()`, `StoredSessions()`, or None for not at all. Clients resume
@@ -142,8 +203,11 @@ class ServerConfig:
         ConfigError: the parts do not go together, or a name is not known.
     """
 
-    credentials: Iterable[Credential]
+    credentials: Iterable[CredentialSource]
+    choose_credential: ChooseServerCredential | None = None
     client_auth: ClientAuth = field(default_factory=ClientAuth.none)
+    choose_config: ChooseConfig | None = None
+    post_handshake_auth: ClientAuth | None = None
     alpn: Iterable[str] = ()
     versions: Iterable[str] | None = None
     suites: Iterable[str] | None = None
@@ -165,7 +229,14 @@ class ServerConfig:
         if not credentials:
             raise ConfigError("a server needs at least one credential")
         if not isinstance(self.client_auth, ClientAuth):
-            raise ConfigError("`client_auth` takes ClientAuth.required(roots), .optional(roots) or .none()")
+            raise ConfigError(
+                "`client_auth` takes ClientAuth.required(roots), .optional(roots), .report(roots) or .none()"
+            )
+        later = self.post_handshake_auth
+        if later is not None and (not isinstance(later, ClientAuth) or later.verifier is None):
+            raise ConfigError("`post_handshake_auth` takes ClientAuth.required(roots) or .optional(roots)")
+        if self.choose_config is not None and not callable(self.choose_config):
+            raise ConfigError("`choose_config` takes a function of a ClientHelloInfo, or ServerNames")
         _check_padding(self.pad_records_to)
         provider = _restricted(self.provider, self.suites, self.groups, self.signature_schemes)
         object.__setattr__(self, "credentials", credentials)
@@ -174,15 +245,71 @@ class ServerConfig:
             versions=_allowed_versions(self.versions, provider),
             require_extended_master_secret=self.require_extended_master_secret,
             credentials=credentials,
+            choose_credential=self.choose_credential,
+            choose_config=self.choose_config,
             client_auth=self.client_auth,
+            post_handshake_auth=later,
             alpn=_alpn_names(self.alpn),
             resumption=self.resumption,
             external_psks=tuple(self.external_psks),
             retry_cookies=self.retry_cookies,
+            pad_records_to=self.pad_records_to,
             key_log=self.key_log,
             now=self.now,
         )
         object.__setattr__(self, "parameters", parameters)
+
+
+ChooseConfig: TypeAlias = Callable[[ClientHelloInfo], "ServerConfig | Awaitable[ServerConfig | None] | None"]
+"""Gives the configuration for a client, at once or awaited; None for the one that it belongs to."""
+
+
+class ServerNames:
+    """Chooses a server's configuration by the host name that the client asks for (RFC 6066 3): `choose_config`.
+
+    Each name has its own certificates, its own `client_auth` and all the rest. A session of one is not resumed under
+    another.
+
+    Args:
+        configs: for each host name its configuration. "*.example.com" stands for every name with one label in its
+            place that has no configuration of its own.
+        refuse_others: whether clients that ask for another name, or none, are refused (unrecognized_name). Otherwise
+            the configuration that this belongs to serves them.
+
+    Raises:
+        ConfigError: a name is no host name, or is there twice in two spellings.
+    """
+
+    __slots__ = ("_configs", "refuse_others")
+
+    def __init__(self, configs: Mapping[str, ServerConfig], *, refuse_others: bool = False) -> None:
+        self._configs = {_host_pattern(name): config for name, config in configs.items()}
+        self.refuse_others = refuse_others
+        if len(self._configs) != len(configs):
+            raise ConfigError("a name is there twice, spelled in two ways")
+        if not all(isinstance(config, ServerConfig) for config in self._configs.values()):
+            raise ConfigError("ServerNames takes a ServerConfig for each name")
+
+    def __call__(self, hello: ClientHelloInfo) -> ServerConfig | None:
+        """The configuration for this client.
+
+        Raises:
+            PeerIncompatible: there is none, and others are refused.
+        """
+        name = (hello.server_name or "").removesuffix(".")
+        found = self._configs.get(name) or self._configs.get(f"*.{name.partition('.')[2]}")
+        if found is None and self.refuse_others:
+            raise PeerIncompatible(
+                Incompatibility.UNKNOWN_SERVER_NAME, f"the client asks for {name or 'no name'}, this server is another"
+            )
+        return found
+
+
+def _host_pattern(name: str) -> str:
+    host = ServerName(name.removeprefix("*."))
+    if host.dns is None:
+        raise ConfigError(f"{name} is an address, which a client cannot ask for by name (RFC 6066 3)")
+    return f"*.{host.dns}" if name.startswith("*.") else host.dns
 
 
 def _allowed_versions(names: Iterable[str] | None, provider: CryptoProvider) -> tuple[ProtocolVersion, ...]:
@@ -222,11 +349,16 @@ def _freeze(config: ClientConfig | ServerConfig) -> None:
     object.__setattr__(config, "external_psks", _psks(config.external_psks))
 
 
-def _credentials(credentials: Iterable[Credential]) -> tuple[Credential, ...]:
-    found = () if isinstance(credentials, str | bytes) else tuple(credentials)
-    if isinstance(credentials, str | bytes) or not all(isinstance(item, Credential) for item in found):
+def _credentials(credentials: Iterable[CredentialSource]) -> tuple[CredentialSource, ...]:
+    if isinstance(credentials, str | bytes):
         raise ConfigError("`credentials` takes a list of Credential: see Credential.from_pem")
+    found = tuple(credentials)
+    current_credentials(found)  # Raises for what is none.
     return found
+
+
+def _authorities(config: ClientConfig) -> tuple[DistinguishedName, ...]:
+    return () if config.certificate_authorities is None else authorities(config.certificate_authorities)
 
 
 def _names(what: str, names: Iterable[str] | None) -> tuple[str, ...] | None:

@@ -23,6 +23,7 @@ from trustls.connection import ClientConnection, Connection, ServerConnection
 from trustls.errors import (
     AlertReceived,
     CertificateRejected,
+    CertificateRejectedByPeer,
     DecodeError,
     Misbehaviour,
     PeerIncompatible,
@@ -102,10 +103,14 @@ def test_positions_are_all_the_messages_of_a_handshake(scenario: str, role: str)
 
 # -- How a story may end ----------------------------------------------------------------------------------------------
 
+JUDGEMENTS: Final = (PeerMisbehaved, DecodeError, PeerIncompatible, CertificateRejected)
+ENDS: Final = (*JUDGEMENTS, AlertReceived, CertificateRejectedByPeer, UnexpectedEOF)
+
 
 def judged(connection: Connection) -> bool:
     """Whether a side has refused the other, by its own judgement."""
-    return isinstance(connection.failure, PeerMisbehaved | PeerIncompatible | CertificateRejected)
+    failure = connection.failure
+    return isinstance(failure, JUDGEMENTS) and not isinstance(failure, AlertReceived)
 
 
 def check_end(joined: Pair, *, keys_may_differ: bool) -> None:
@@ -121,8 +126,7 @@ def check_end(joined: Pair, *, keys_may_differ: bool) -> None:
                 side.receive_eof()
     for side in (joined.client, joined.server):
         failure = side.failure
-        allowed = (PeerMisbehaved, DecodeError, PeerIncompatible, CertificateRejected, AlertReceived, UnexpectedEOF)
-        assert failure is None or type(failure) in allowed, f"{type(failure).__name__}: {failure}"
+        assert failure is None or type(failure) in ENDS, f"{type(failure).__name__}: {failure}"
     if joined.connected:
         joined.check_connected()
         check_identities(joined)

@@ -206,7 +206,7 @@ def test_trace_tells_why_a_connection_failed(log: Recorder) -> None:
     pair(server_config(client_auth=required())).run()
     assert any("server failed: CertificateRejected: no certificate was presented" in text for text in log.texts)
     assert "client received Alert certificate_required" in log.texts
-    assert any("client failed: AlertReceived" in text for text in log.texts)
+    assert any("client failed: CertificateRejectedByPeer" in text for text in log.texts)
 
 
 def test_trace_shows_an_alert_of_an_unknown_number(log: Recorder) -> None:

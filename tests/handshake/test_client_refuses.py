@@ -24,9 +24,9 @@ from tests.support.identities import (
 )
 from tests.support.memory import Pair, check_refused, feed, plain_record
 from tests.support.scripted import Edit, Item, NewRecord, ScriptedServer, on, say
+from tests.support.signers import HiddenKey
 from trustls.config import ClientConfig, ServerConfig
 from trustls.connection import ClientConnection
-from trustls.crypto.signatures import PrivateKey, sign
 from trustls.danger import AcceptAnyCertificate
 from trustls.errors import (
     AlertDescription,
@@ -400,7 +400,6 @@ def test_client_counts_certificates_before_any_verifier_sees_them() -> None:
 @pytest.mark.parametrize(
     "extension",
     [
-        {"status_request": b"ocsp"},
         {"signed_certificate_timestamp": (b"sct",)},
         {"unknown_extensions": ((0x0A0A, b""),)},
     ],
@@ -411,6 +410,13 @@ def test_client_refuses_what_it_did_not_ask_beside_a_certificate(extension: dict
         return (replace(message, entries=(replace(message.entries[0], **extension), *message.entries[1:])),)
 
     refused(on(CertificateMessage, add), Misbehaviour.UNSOLICITED_EXTENSION)
+
+
+def test_client_that_does_not_ask_for_an_ocsp_response_refuses_one() -> None:
+    def staple(message: CertificateMessage) -> Iterable[Item]:
+        return (replace(message, entries=(replace(message.entries[0], status_request=b"ocsp"), *message.entries[1:])),)
+
+    refused(on(CertificateMessage, staple), Misbehaviour.UNSOLICITED_EXTENSION, client=client_config(ocsp="off"))
 
 
 @pytest.mark.parametrize("certificate", [b"\0", b"\x30\0", b"not DER at all", bytes(1000)], ids=len)
@@ -440,20 +446,8 @@ def test_client_refuses_a_signature_over_another_transcript() -> None:
 @pytest.mark.parametrize("key_type", ["ec-p256", "rsa-2048", "ed25519", "ml-dsa-65"])
 def test_client_refuses_a_server_that_does_not_hold_the_key(key_type: str) -> None:
     mine, theirs = server_root().issue_server("localhost", key_type=key_type), server_identity(key_type)
-    impostor = Credential(theirs.chain, KeySigner(mine.key))
+    impostor = Credential(theirs.chain, HiddenKey(mine.key))
     refused(lambda message: (message,), Misbehaviour.BAD_SIGNATURE, server=server_config(credentials=[impostor]))
-
-
-class WrongScheme:
-    """A signer that claims a scheme and signs with another."""
-
-    def __init__(self, key: PrivateKey, claims: SignatureScheme, uses: SignatureScheme) -> None:
-        self._key = key
-        self._uses = uses
-        self.schemes = (claims,)
-
-    def sign(self, scheme: SignatureScheme, message: bytes) -> bytes:
-        return sign(self._key, self._uses, message)
 
 
 @pytest.mark.parametrize(
@@ -463,9 +457,7 @@ class WrongScheme:
 )
 def test_client_refuses_a_scheme_of_another_key(claimed: SignatureScheme) -> None:
     """RFC 9846 4.3.3: ecdsa_secp384r1_sha384 is for P-384 alone, however good the signature."""
-    server = server_identity("ec-p256")
-    impostor = Credential(server.chain, WrongScheme(server.key, claimed, SignatureScheme.ECDSA_SECP256R1_SHA256))
-    refused(lambda message: (message,), Misbehaviour.SCHEME_NOT_FOR_KEY, server=server_config(credentials=[impostor]))
+    refused(changed(CertificateVerify, scheme=claimed), Misbehaviour.SCHEME_NOT_FOR_KEY)
 
 
 @pytest.mark.parametrize(

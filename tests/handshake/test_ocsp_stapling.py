@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 import trustls
-from trustls.cli.pki import Authority
+from tests.support.identities import server_identity, server_root
+from tests.support.revoking import ocsp_response
 
-STAPLE = b"an OCSPResponse, for the verifier to read"
+STAPLE = ocsp_response(server_identity(), server_root())
 
 
 class Recorder:
@@ -29,11 +30,11 @@ class Recorder:
 
 
 def stapled_to(version: str, *, asked: bool, staple: bytes | None) -> list[bytes]:
-    issued = Authority.create("CA").issue_server("localhost")
+    issued = server_identity()
     credential = trustls.Credential(issued.chain, issued.key, ocsp_response=staple)
     verifier = Recorder()
     server = trustls.ServerConnection(trustls.ServerConfig(credentials=[credential], versions=[version]))
-    config = trustls.ClientConfig(verifier=verifier, request_ocsp=asked, sessions=None)
+    config = trustls.ClientConfig(verifier=verifier, ocsp="stapled" if asked else "off", sessions=None)
     client = trustls.ClientConnection(config, "localhost")
     for _ in range(3):
         server.receive(client.data_to_send())

@@ -25,9 +25,9 @@ from tests.support.identities import (
 )
 from tests.support.memory import Pair, check_refused, feed, plain_record, records
 from tests.support.scripted import Edit, Item, NewRecord, Record, ScriptedClient, on, say
+from tests.support.signers import HiddenKey
 from trustls.config import ClientConfig, ServerConfig
 from trustls.connection import ClientConnection, ServerConnection
-from trustls.crypto.signatures import sign
 from trustls.danger import AcceptAnyCertificate
 from trustls.errors import (
     AlertDescription,
@@ -41,7 +41,6 @@ from trustls.errors import (
 )
 from trustls.handshake.retry_cookie import RetryCookies
 from trustls.identity.credential import Credential
-from trustls.identity.signer import KeySigner
 from trustls.trust.client_auth import ClientAuth
 from trustls.wire.enums import (
     CipherSuite,
@@ -533,22 +532,14 @@ def test_server_refuses_a_signature_that_does_not_verify(signature: bytes) -> No
 @pytest.mark.parametrize("key_type", ["ec-p256", "rsa-2048", "ed25519", "ml-dsa-65"])
 def test_server_refuses_a_client_that_does_not_hold_the_key(key_type: str) -> None:
     mine, theirs = client_intermediate().issue_client("alice", key_type=key_type), client_identity(key_type)
-    impostor = Credential(theirs.chain, KeySigner(mine.key))
+    impostor = Credential(theirs.chain, HiddenKey(mine.key))
     refused(unchanged, Misbehaviour.BAD_SIGNATURE, client=client_config(credentials=[impostor]))
 
 
 def test_server_refuses_a_scheme_of_another_key() -> None:
     """RFC 9846 4.3.3: ecdsa_secp384r1_sha384 is for P-384 alone, however good the signature."""
-    issued = client_identity("ec-p256")
-
-    class Claims384:
-        schemes = (SignatureScheme.ECDSA_SECP384R1_SHA384,)
-
-        def sign(self, scheme: SignatureScheme, message: bytes) -> bytes:
-            return sign(issued.key, SignatureScheme.ECDSA_SECP256R1_SHA256, message)
-
-    impostor = Credential(issued.chain, Claims384())
-    refused(unchanged, Misbehaviour.SCHEME_NOT_FOR_KEY, client=client_config(credentials=[impostor]))
+    edit = changed(CertificateVerify, scheme=SignatureScheme.ECDSA_SECP384R1_SHA384)
+    refused(edit, Misbehaviour.SCHEME_NOT_FOR_KEY)
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,6 @@ def test_script_that_changes_nothing_connects() -> None:
         ({"max_fragment_length": 1}, Misbehaviour.UNSOLICITED_EXTENSION),
         ({"record_size_limit": 1000}, Misbehaviour.UNSOLICITED_EXTENSION),
         ({"use_srtp": b"\0\0\0"}, Misbehaviour.UNSOLICITED_EXTENSION),
-        ({"status_request": True}, Misbehaviour.UNSOLICITED_EXTENSION),
         ({"unknown_extensions": ((0x0A0A, b""),)}, Misbehaviour.UNSOLICITED_EXTENSION),
         ({"unknown_extensions": ((int(ExtensionType.COOKIE), b"\0\1c"),)}, Misbehaviour.UNEXPECTED_EXTENSION),
         ({"unknown_extensions": ((int(ExtensionType.EXTENDED_MASTER_SECRET), b""),)}, Misbehaviour.DUPLICATE_EXTENSION),
@@ -125,6 +124,10 @@ def test_client_refuses_server_hello(fields: dict[str, Any], reason: Misbehaviou
     assert isinstance(failure, PeerMisbehaved), f"accepted: {failure!r}"
     assert failure.reason is reason
     check_refused(joined, "client", type(failure), reason)
+
+
+def test_client_that_does_not_ask_for_an_ocsp_response_refuses_the_promise_of_one() -> None:
+    refused(changed(ServerHello, status_request=True), Misbehaviour.UNSOLICITED_EXTENSION, client=client12(ocsp="off"))
 
 
 @pytest.mark.parametrize(

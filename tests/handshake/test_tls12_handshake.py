@@ -56,8 +56,8 @@ CLIENT_AUTH: Final[dict[str, ClientAuth]] = {"none": ClientAuth.none(), "optiona
 def test_suite_works_with_every_group_and_client_auth(suite: str, group: str, auth: str) -> None:
     key = "rsa-2048" if "_RSA_" in suite else "ec-p256"
     joined = connect(
-        server12(credentials=[server_credential(key)], client_auth=CLIENT_AUTH[auth]),
-        client12(suites=[suite], groups=[group], credentials=[client_credential()]),
+        server12(groups=[group], credentials=[server_credential(key)], client_auth=CLIENT_AUTH[auth]),
+        client12(suites=[suite], credentials=[client_credential()]),
     ).check_connected()
     for side in (joined.client, joined.server):
         assert side.info.version is ProtocolVersion.TLS1_2
@@ -210,7 +210,11 @@ def test_alpn_with_nothing_in_common_is_refused() -> None:
             Incompatibility.NO_COMMON_SUITE,
         ),
         ({}, {"suites": ["TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"]}, Incompatibility.NO_COMMON_SUITE),
-        ({"groups": ["secp256r1"]}, {"groups": ["x25519"]}, Incompatibility.NO_COMMON_GROUP),
+        (
+            {"groups": ["secp256r1"], "credentials": [server_credential("rsa-2048")]},
+            {"groups": ["x25519"]},
+            Incompatibility.NO_COMMON_GROUP,
+        ),
         ({}, {"signature_schemes": ["ed25519"]}, Incompatibility.NO_COMMON_SCHEME),
     ],
 )
@@ -221,7 +225,7 @@ def test_nothing_in_common_is_refused(server: dict[str, Any], client: dict[str, 
 def test_server_decides_among_groups_and_the_client_among_suites() -> None:
     joined = connect(
         server12(groups=["secp384r1", "x25519"], suites=list(SUITES)),
-        client12(groups=["x25519", "secp384r1"], suites=list(reversed(SUITES))),
+        client12(groups=["x25519", "secp384r1", "secp256r1"], suites=list(reversed(SUITES))),
     )
     assert joined.client.info.group is NamedGroup.SECP384R1
     assert joined.client.info.suite is CipherSuite.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256
@@ -467,7 +471,7 @@ def test_renegotiation_scsv_is_answered_like_the_extension() -> None:
             CipherSuite.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
             CipherSuite.TLS_EMPTY_RENEGOTIATION_INFO_SCSV,
         ),
-        supported_groups=(NamedGroup.X25519,),
+        supported_groups=(NamedGroup.X25519, NamedGroup.SECP256R1),
         signature_algorithms=(SignatureScheme.ECDSA_SECP256R1_SHA256,),
         extended_master_secret=True,
     )

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.connection.test_mutations import CHANGES, MUTATIONS, Change, changed_records, check_told, judged
+from tests.connection.test_mutations import CHANGES, ENDS, MUTATIONS, Change, changed_records, check_told, judged
 from tests.support.examples import fewer, more
 from tests.support.identities import client_credential, required, server_credential
 from tests.support.memory import Pair, connect, feed, pair, plain_record, record_by_record, split_at
@@ -23,14 +23,7 @@ from tests.support.scripted import Edit, Item, Record, ScriptedClient, ScriptedS
 from tests.support.tls12 import client12, instead_of_change_cipher_spec, server12
 from trustls.config import ClientConfig
 from trustls.connection import ClientConnection, Connection, ServerConnection
-from trustls.errors import (
-    AlertReceived,
-    CertificateRejected,
-    DecodeError,
-    PeerIncompatible,
-    PeerMisbehaved,
-    UnexpectedEOF,
-)
+from trustls.errors import AlertReceived, DecodeError, PeerMisbehaved, UnexpectedEOF
 from trustls.session.state import ClientSession
 from trustls.session.tickets import StoredSessions, Tickets
 from trustls.wire.messages import HandshakeMessage, encode_message
@@ -130,10 +123,9 @@ def check_end(joined: Pair) -> None:
         if side.handshaking:
             with pytest.raises(UnexpectedEOF):
                 side.receive_eof()
-    allowed = (PeerMisbehaved, DecodeError, PeerIncompatible, CertificateRejected, AlertReceived, UnexpectedEOF)
     for side in (joined.client, joined.server):
         failure = side.failure
-        assert failure is None or type(failure) in allowed, f"{type(failure).__name__}: {failure}"
+        assert failure is None or type(failure) in ENDS, f"{type(failure).__name__}: {failure}"
     if joined.connected:
         check_identities(joined)
         if all(side._joiner.is_empty for side in (joined.client, joined.server)):

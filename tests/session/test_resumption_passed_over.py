@@ -308,7 +308,9 @@ class Verifier:
         self.asked += 1
         if self.refuses:
             raise CertificateRejected(CertificateProblem.REFUSED, "no longer")
-        return self.inner.verify_client(chain, now=now)
+        peer = self.inner.verify_client(chain, now=now)
+        assert isinstance(peer, Peer)
+        return peer
 
 
 BINDINGS: Final[dict[str, Callable[[], tuple[ClientAuth, ClientAuth]]]] = {
@@ -458,7 +460,9 @@ class AnyServer:
     def verify_server(
         self, chain: tuple[Certificate, ...], server_name: Any, *, now: float, ocsp_response: bytes
     ) -> Peer:
-        return RootsServerVerifier(server_roots()).verify_server(chain, server_name, now=now)
+        peer = RootsServerVerifier(server_roots()).verify_server(chain, server_name, now=now)
+        assert isinstance(peer, Peer)
+        return peer
 
 
 CLIENTS: Final[dict[str, dict[str, Any]]] = {

@@ -119,7 +119,9 @@ class LateClientVerifier:
         await asyncio.sleep(0)
         if self.refuses:
             raise CertificateRejected(CertificateProblem.REFUSED, "no longer")
-        return self.inner.verify_client(chain, now=now)
+        peer = self.inner.verify_client(chain, now=now)
+        assert isinstance(peer, Peer)
+        return peer
 
 
 class LateServerVerifier:
@@ -135,7 +137,9 @@ class LateServerVerifier:
         await asyncio.sleep(0)
         if self.refuses:
             raise CertificateRejected(CertificateProblem.REFUSED, "no longer")
-        return self.inner.verify_server(chain, server_name, now=named["now"])
+        peer = self.inner.verify_server(chain, server_name, now=named["now"])
+        assert isinstance(peer, Peer)
+        return peer
 
 
 @every_version

@@ -7,6 +7,7 @@ Servers are under one root. Clients are under two that servers trust, "K-Dot" (t
 from __future__ import annotations
 
 import datetime
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,13 +156,11 @@ class PKI:
                 intermediates_file = self.folder / f"{stem}-intermediates.pem"
                 pem = b"".join(one.public_bytes(Encoding.PEM) for one in issued.intermediates)
                 intermediates_file.write_bytes(pem)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", trustls.CredentialWarning)  # Some are out of date on purpose.
+                credential = trustls.Credential(issued.chain, issued.key)
             found = self._identities[stem] = Identity(
-                issued,
-                chain_file,
-                leaf_file,
-                intermediates_file,
-                key_file,
-                trustls.Credential(issued.chain, issued.key),
+                issued, chain_file, leaf_file, intermediates_file, key_file, credential
             )
         return found
 

@@ -14,8 +14,10 @@ from typing import TypeAlias, TypeVar
 from trustls.config import ClientConfig, ServerConfig
 from trustls.connection import ClientConnection, Connection, ServerConnection
 from trustls.handshake.client import client_handshake
+from trustls.handshake.client_answer import ClientAnswer
 from trustls.handshake.flow import Flow
 from trustls.handshake.server import server_handshake
+from trustls.protocol.transcript import Transcript
 from trustls.trust.names import ServerName
 from trustls.wire.enums import ContentType
 from trustls.wire.messages import HandshakeMessage, encode_message
@@ -69,7 +71,13 @@ def on(kind: type[M], change: Callable[[M], Iterable[Item]], *, nth: int = 0) ->
 class EditedFlow(Flow):
     """A Flow that sends what its `edit` makes of each message."""
 
-    def __init__(self, connection: Connection, edit: Edit) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        edit: Edit,
+        transcript: Transcript | None = None,
+        sent: list[HandshakeMessage] | None = None,
+    ) -> None:
         super().__init__(
             connection._writer,
             connection._joiner,
@@ -77,9 +85,10 @@ class EditedFlow(Flow):
             early_data=connection._early_data,
             on_tls12=connection._speak_tls12,
             on_sent=None,
+            transcript=transcript,
         )
         self._edit = edit
-        self.sent: list[HandshakeMessage] = []
+        self.sent = [] if sent is None else sent
 
     def send(self, message: HandshakeMessage) -> None:
         self.sent.append(message)
@@ -110,10 +119,17 @@ class ScriptedClient(ClientConnection):
 
     def __init__(self, config: ClientConfig, edit: Edit = honest, server_name: str = "localhost") -> None:
         Connection.__init__(self, config.pad_records_to)
-        self._requested = None
+        self._answer = ClientAnswer()
+        self._parameters = config.parameters
         self.flow = EditedFlow(self, edit)
         self._flow = self.flow
-        self._start(client_handshake(self.flow, config.parameters, ServerName(server_name), self._on_requested))
+        self._start(client_handshake(self.flow, config.parameters, ServerName(server_name), self._answer))
+
+    def _new_flow(self, transcript: Transcript | None = None) -> Flow:
+        if transcript is not None:  # After the handshake: the script goes on.
+            self.flow = EditedFlow(self, self.flow._edit, transcript, self.flow.sent)
+            return self.flow
+        return super()._new_flow()
 
 
 class ScriptedServer(ServerConnection):
@@ -126,6 +142,12 @@ class ScriptedServer(ServerConnection):
         self.flow = EditedFlow(self, edit)
         self._flow = self.flow
         self._start(server_handshake(self.flow, config.parameters))
+
+    def _new_flow(self, transcript: Transcript | None = None) -> Flow:
+        if transcript is not None:  # After the handshake: the script goes on.
+            self.flow = EditedFlow(self, self.flow._edit, transcript, self.flow.sent)
+            return self.flow
+        return super()._new_flow()
 
 
 def say(connection: Connection, *items: Item) -> None:

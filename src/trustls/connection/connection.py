@@ -9,18 +9,29 @@ from trustls.connection.driver import WARNING
 from trustls.connection.records import RecordIntake
 from trustls.errors import (
     AlertDescription,
+    AlertReceived,
+    CertificateRejectedByPeer,
+    ConfigError,
     ConnectionClosed,
     EarlyDataUnavailable,
+    Misbehaviour,
+    PeerMisbehaved,
     TLSError,
     UnexpectedEOF,
+    is_about_certificates,
 )
 from trustls.handshake.client import client_handshake
+from trustls.handshake.client_answer import ClientAnswer
 from trustls.handshake.established import ConnectionInfo
+from trustls.handshake.post_handshake import answer_certificate_request, request_client_certificate
 from trustls.handshake.server import server_handshake
+from trustls.identity.credential import Credential
 from trustls.identity.request import CredentialRequest
-from trustls.protocol.record import MAX_PLAINTEXT
+from trustls.protocol.key_schedule import TrafficSecret
+from trustls.protocol.record import MAX_PLAINTEXT, Opener, Sealer
 from trustls.trust.names import ServerName
 from trustls.trust.verifiers import Peer
+from trustls.wire.messages import CertificateRequest
 
 # How much data is sealed before the key's limit is looked at again.
 _SEND_STEP: Final = 1 << 20
@@ -191,17 +202,18 @@ class ClientConnection(Connection):
         ConfigError: `server_name` is neither.
     """
 
-    __slots__ = ("_requested",)
+    __slots__ = ("_answer", "_parameters")
 
     is_client = True
 
     def __init__(self, config: ClientConfig, server_name: str | ServerName) -> None:
         super().__init__(config.pad_records_to)
-        self._requested: CredentialRequest | None = None
+        self._answer = ClientAnswer()
+        self._parameters = config.parameters
         name = server_name if isinstance(server_name, ServerName) else ServerName(server_name)
         flow = self._flow
         assert flow is not None  # noqa: S101 (made a line above)
-        self._start(client_handshake(flow, config.parameters, name, self._on_requested))
+        self._start(client_handshake(flow, config.parameters, name, self._answer))
 
     @property
     def early_data_limit(self) -> int:
@@ -248,11 +260,42 @@ class ClientConnection(Connection):
 
     @property
     def requested(self) -> CredentialRequest | None:
-        """What the server's CertificateRequest said: CA names and signature schemes; None when none came."""
-        return self._requested
+        """What the server's last CertificateRequest said: CA names and signature schemes; None when none came."""
+        return self._answer.request
 
-    def _on_requested(self, request: CredentialRequest) -> None:
-        self._requested = request
+    @property
+    def presented(self) -> Credential | None:
+        """The credential that this client answered that request with; None when with none, or not yet."""
+        return self._answer.credential
+
+    def _take_certificate_request(self, request: CertificateRequest, raw: bytes) -> None:
+        established = self._facts()
+        transcript = established.transcript
+        if not request.context:
+            # RFC 9846 4.4.2: not empty after the handshake.
+            raise PeerMisbehaved(Misbehaviour.BAD_REQUEST_CONTEXT, "CertificateRequest")
+        if self._close_sent or transcript is None:
+            return  # This side has said that it sends no more.
+        flow = self._new_flow(transcript.copy())
+        flow.transcript.add(raw)
+        self._flow = flow
+        self._handshake = answer_certificate_request(
+            flow, self._parameters, request, established, self._answer, self._sending_secret
+        )
+        self._resume(None)
+
+    def _sending_secret(self) -> TrafficSecret:
+        sealer = self._sealer()
+        assert isinstance(sealer, Sealer)  # noqa: S101 (TLS 1.3 has no other)
+        return sealer.secret
+
+    def _refusal(self, alert: int) -> AlertReceived:
+        answer = self._answer
+        # RFC 5246 7.2.2: TLS 1.2 has no alert of its own for a certificate that is missing.
+        missing = alert == AlertDescription.HANDSHAKE_FAILURE and self._tls12 and answer.credential is None
+        if answer.answered and (missing or is_about_certificates(alert)):
+            return CertificateRejectedByPeer(alert, answer.told())
+        return AlertReceived(alert)
 
     def _may_change_cipher_spec(self) -> bool:
         return True  # The ClientHello is out before anything can come in.
@@ -264,6 +307,12 @@ class ServerConnection(Connection):
     __slots__ = ()
 
     is_client = False
+
+    def __init__(self, config: ServerConfig) -> None:
+        super().__init__(config.pad_records_to)
+        flow = self._flow
+        assert flow is not None  # noqa: S101 (made a line above)
+        self._start(server_handshake(flow, config.parameters))
 
     @property
     def early_data_accepted(self) -> bool | None:
@@ -277,11 +326,63 @@ class ServerConnection(Connection):
         """
         return self._early_data.read()
 
-    def __init__(self, config: ServerConfig) -> None:
-        super().__init__(config.pad_records_to)
-        flow = self._flow
-        assert flow is not None  # noqa: S101 (made a line above)
-        self._start(server_handshake(flow, config.parameters))
+    @property
+    def can_request_client_certificate(self) -> bool:
+        """Whether `request_client_certificate` can be called: both sides agreed to it, and no request is under way."""
+        established = self._established
+        return (
+            established is not None
+            and established.transcript is not None
+            and self._handshake is None
+            and self._failure is None
+            and not self._close_sent
+            and not self._peer_closed
+        )
+
+    @property
+    def awaits_client_certificate(self) -> bool:
+        """Whether a request of `request_client_certificate` is not answered yet."""
+        return self._established is not None and self._handshake is not None
+
+    def request_client_certificate(self) -> None:
+        """Ask the client for a certificate now, after the handshake (TLS 1.3 only, RFC 9846 4.7.2).
+
+        It needs `post_handshake_auth` in the configuration, whose `ClientAuth` decides about the certificate, and a
+        client that offered it. The request waits in `data_to_send`; `peer` is the client from its answer on. Data may
+        come before the answer. An answer that is not accepted ends the connection.
+
+        Raises:
+            ConfigError: the configuration does not ask for it, the client did not offer it, or a request is under way.
+            HandshakePending, ConnectionClosed, TLSError: as for `send`; and when the client sends no more.
+        """
+        self._check_open()
+        if self._peer_closed:
+            raise ConnectionClosed("the client sends no more, so that it could not answer")
+        established = self._facts()
+        transcript, server = established.transcript, established.server
+        if transcript is None or server is None or server.post_handshake_auth is None:
+            raise ConfigError(
+                "a client certificate cannot be asked for after the handshake: it takes TLS 1.3, `post_handshake_auth` "
+                "in this server's configuration, and a client that offers it"
+            )
+        if self._handshake is not None:
+            raise ConfigError("a client certificate has been asked for already, and the answer has not come")
+        flow = self._new_flow(transcript.copy())
+        self._flow = flow
+        self._start(
+            request_client_certificate(flow, server, server.post_handshake_auth, established, self._receiving_secret)
+        )
+        self._raise_failure()
+
+    def _receiving_secret(self) -> TrafficSecret:
+        opener = self._opener
+        assert isinstance(opener, Opener)  # noqa: S101 (TLS 1.3 has no other)
+        return opener.secret
+
+    def _refusal(self, alert: int) -> AlertReceived:
+        if self.handshaking and is_about_certificates(alert):
+            return CertificateRejectedByPeer(alert, "this is about the server's certificate")
+        return AlertReceived(alert)
 
     def _may_change_cipher_spec(self) -> bool:
         return self._flow is not None and not self._flow.transcript.is_empty

@@ -23,8 +23,17 @@ from trustls.handshake.flow import ChangeCipherSpec, Flow, Outside, Receive
 from trustls.protocol.early_data import EarlyData
 from trustls.protocol.joiner import HandshakeJoiner
 from trustls.protocol.record import Opener, RecordOpener, RecordSealer, RecordWriter, Sealer
+from trustls.protocol.transcript import Transcript
 from trustls.wire.enums import HandshakeType
-from trustls.wire.messages import HandshakeMessage, KeyUpdate, NewSessionTicket, awaited_class, encode_message
+from trustls.wire.messages import (
+    CertificateMessage,
+    CertificateRequest,
+    HandshakeMessage,
+    KeyUpdate,
+    NewSessionTicket,
+    awaited_class,
+    encode_message,
+)
 from trustls.wire.messages12 import HelloRequest
 
 WARNING: Final = 1
@@ -72,14 +81,7 @@ class HandshakeDriver:
         self._joiner = HandshakeJoiner()
         self._incoming = b""
         self._early_data = EarlyData()
-        self._flow: Flow | None = Flow(
-            self._writer,
-            self._joiner,
-            reader_changed=self._use_opener,
-            early_data=self._early_data,
-            on_tls12=self._speak_tls12,
-            on_sent=self._trace_sent,
-        )
+        self._flow: Flow | None = self._new_flow()
         self._handshake: Coroutine[Any, Any, Established] | None = None
         self._waiting: tuple[type[HandshakeMessage], ...] = ()
         self._work: tuple[Outside[Any], Awaitable[Any]] | None = None
@@ -135,6 +137,17 @@ class HandshakeDriver:
                 self._guarded_resume(value)
 
     # -- What the handshake changes ---------------------------------------------------------------------------------
+
+    def _new_flow(self, transcript: Transcript | None = None) -> Flow:
+        return Flow(
+            self._writer,
+            self._joiner,
+            reader_changed=self._use_opener,
+            early_data=self._early_data,
+            on_tls12=self._speak_tls12,
+            on_sent=self._trace_sent,
+            transcript=transcript,
+        )
 
     def _use_opener(self, opener: RecordOpener) -> None:
         self._opener = opener
@@ -223,6 +236,11 @@ class HandshakeDriver:
         self._waiting = ()
 
     def _take_post_handshake_message(self, kind: int, raw: bytes) -> None:
+        if self._handshake is not None and (
+            self._is_answered or awaited_class(kind, raw[4:], self._waiting) is not None
+        ):
+            self._take_handshake_message(kind, raw)  # It was asked for, and so is not counted.
+            return
         self._idle_messages += 1
         if self._idle_messages > _MAX_POST_HANDSHAKE_MESSAGES:
             raise PeerMisbehaved(Misbehaviour.TOO_MANY_POST_HANDSHAKE_MESSAGES)
@@ -236,6 +254,12 @@ class HandshakeDriver:
         elif kind == HandshakeType.NEW_SESSION_TICKET and self.is_client:
             message = ticket = NewSessionTicket.parse(raw[4:])
             self._take_ticket(ticket)
+        elif kind == HandshakeType.CERTIFICATE_REQUEST and self._facts().transcript is not None and self.is_client:
+            message = request = CertificateRequest.parse(raw[4:])
+            if trace.enabled():
+                trace.message(self.is_client, trace.RECEIVED, message, raw)
+            self._take_certificate_request(request, raw)
+            return
         else:
             raise PeerMisbehaved(Misbehaviour.UNEXPECTED_MESSAGE, f"{HandshakeType(kind)} after the handshake")
         if trace.enabled():
@@ -253,6 +277,17 @@ class HandshakeDriver:
             trace.message(self.is_client, trace.RECEIVED, HelloRequest(), raw)
         if not self._close_sent:
             self._send_alert(WARNING, AlertDescription.NO_RENEGOTIATION_RESERVED)
+
+    @property
+    def _is_answered(self) -> bool:
+        """Whether the client is in the middle of its answer to a CertificateRequest of after the handshake.
+
+        RFC 9846 4.7.2: from its Certificate to its Finished nothing else may come.
+        """
+        return self._handshake is not None and self._established is not None and CertificateMessage not in self._waiting
+
+    def _take_certificate_request(self, request: CertificateRequest, raw: bytes) -> None:
+        raise NotImplementedError
 
     def _take_ticket(self, ticket: NewSessionTicket) -> None:
         tickets = self._facts().tickets

@@ -37,7 +37,12 @@ class RecordIntake(HandshakeDriver):
         try:
             while end - position >= HEADER_LENGTH and self._work is None and not self._peer_closed:
                 opener = self._opener
-                if self._established is not None and isinstance(opener, Opener) and self._joiner.is_empty:
+                if (
+                    self._established is not None
+                    and self._handshake is None
+                    and isinstance(opener, Opener)
+                    and self._joiner.is_empty
+                ):
                     following, filled = opener.open_run(data, position, out_view, filled)
                     if following > position:
                         position = following
@@ -65,7 +70,7 @@ class RecordIntake(HandshakeDriver):
                         position = following
                         continue
                     if kind == _APPLICATION_DATA and stop > filled and self._established is not None:
-                        if not self._joiner.is_empty:
+                        if not self._joiner.is_empty or self._is_answered:
                             raise PeerMisbehaved(Misbehaviour.INTERLEAVED_RECORD)
                         filled = stop
                         self._empty_records = 0
@@ -148,6 +153,8 @@ class RecordIntake(HandshakeDriver):
             raise PeerMisbehaved(Misbehaviour.INTERLEAVED_RECORD)
         elif kind == _ALERT:
             self._take_alert(content)
+        elif kind == _APPLICATION_DATA and self._is_answered:
+            raise PeerMisbehaved(Misbehaviour.INTERLEAVED_RECORD)
         elif kind == _APPLICATION_DATA and not content and (self._established is not None or self._takes_early_data):
             self._empty_records += 1
             if self._empty_records > _MAX_EMPTY_RECORDS:
@@ -175,7 +182,11 @@ class RecordIntake(HandshakeDriver):
                 raise PeerMisbehaved(Misbehaviour.TOO_MANY_WARNINGS)
         else:
             # RFC 9846 6.2: all other alerts are fatal, whatever level they claim.
-            raise AlertReceived(content[1])
+            raise self._refusal(content[1])
+
+    def _refusal(self, alert: int) -> AlertReceived:
+        """What a fatal alert of the peer's comes to."""
+        raise NotImplementedError
 
     def _is_harmless(self, alert: bytes) -> bool:
         """Whether an alert is one of TLS 1.2's warnings; old servers send unrecognized_name and then their hello."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Final
 
 from trustls.crypto.signatures import BadSignature, WrongKey, is_rsa_key, verify
@@ -15,20 +16,30 @@ from trustls.errors import (
     Misbehaviour,
     PeerMisbehaved,
 )
+from trustls.handshake.client_answer import ClientAnswer
 from trustls.handshake.flow import Flow
 from trustls.handshake.parameters import ClientParameters, ServerParameters
 from trustls.identity.credential import Credential
 from trustls.identity.request import CredentialRequest
+from trustls.identity.selection import OfferedHello, chosen_for_server, first_that_fits
 from trustls.trust.certificate import Certificate
-from trustls.trust.client_auth import ClientAuthMode
+from trustls.trust.client_auth import ClientAuth, ClientAuthMode
 from trustls.trust.names import ServerName
-from trustls.trust.verifiers import ClientVerifier, Peer
+from trustls.trust.verifiers import Peer
 from trustls.wire.enums import ExtensionType, ProtocolVersion, SignatureScheme
-from trustls.wire.messages import CertificateEntry, CertificateMessage, CertificateVerify
+from trustls.wire.messages import (
+    CertificateEntry,
+    CertificateMessage,
+    CertificateRequest,
+    CertificateVerify,
+    ClientHello,
+)
 from trustls.wire.messages12 import CertificateMessage12
+from trustls.wire.names import brief
 
 SERVER_CONTEXT: Final = b"TLS 1.3, server CertificateVerify"
 CLIENT_CONTEXT: Final = b"TLS 1.3, client CertificateVerify"
+_MAX_LISTED: Final = 8
 _NO_EXTENSIONS: Final[frozenset[int]] = frozenset()
 
 # More than any honest chain, and a bound on what path validation is handed.
@@ -46,43 +57,141 @@ async def send_certificate(
     accepted: tuple[SignatureScheme, ...],
     context: bytes,
     *,
-    staple: bool = False,
+    staple: bytes | None = None,
+    request_context: bytes = b"",
 ) -> None:
     """Present `credential` and prove that its key is held here, with a scheme that the peer accepts.
 
-    `staple` sends its OCSP response along, if it has one: only to a peer that asked.
+    `staple` is an OCSP response to send along. `request_context` is that of the CertificateRequest which is answered.
     """
     scheme = credential.scheme_for(accepted, ProtocolVersion.TLS1_3)
     if scheme is None:
         raise ConfigError("the credential chosen cannot sign with a scheme that the peer accepts")
     entries = tuple([CertificateEntry(certificate=der) for der in _sent_chain(credential)])
-    if staple:
-        entries[0].status_request = credential.ocsp_response
-    flow.send(CertificateMessage(entries=entries))
+    entries[0].status_request = staple
+    flow.send(CertificateMessage(context=request_context, entries=entries))
     content = signed_content(context, flow.transcript.digest())
     signature = await flow.outside("sign", credential.signer.sign, scheme, content)
     flow.send(CertificateVerify(scheme=scheme, signature=signature))
 
 
 def _sent_chain(credential: Credential) -> list[bytes]:
-    chain = credential.chain
-    if len(chain) > 1 and chain[-1].is_self_issued:
-        chain = chain[:-1]  # RFC 9846 4.5.1: the root may be left out, for who trusts it has it.
-    return [certificate.der for certificate in chain]
+    return [certificate.der for certificate in credential.sent_chain]
 
 
-async def chosen_credential(flow: Flow, client: ClientParameters, request: CredentialRequest) -> Credential | None:
-    """The credential that goes with what the server asks for; None when none does."""
-    credential = await flow.outside("choose a credential", client.choose_credential, request, client.credentials)
+async def own_staple(flow: Flow, credential: Credential) -> bytes | None:
+    """The OCSP response that goes with a server's credential, for a client that asked; None when there is none."""
+    if not credential.has_staple:
+        return None
+    response: bytes | None = await flow.outside("get an OCSP response to staple", credential.staple)
+    return response
+
+
+async def server_credential(
+    flow: Flow,
+    server: ServerParameters,
+    hello: ClientHello,
+    version: ProtocolVersion,
+    credentials: tuple[Credential, ...],
+) -> Credential:
+    """The credential that the server presents to this client."""
+    schemes = hello.signature_algorithms or ()
+    offered = OfferedHello(
+        version=version,
+        server_name=hello.server_name,
+        signature_schemes=schemes,
+        signature_schemes_cert=hello.signature_algorithms_cert or schemes,
+        groups=hello.supported_groups or (),
+        authorities=hello.certificate_authorities or (),
+        cipher_suites=hello.cipher_suites,
+        alpn=tuple([name.decode("latin-1") for name in hello.alpn or ()]),
+    )
+    choose = server.choose_credential
+    if choose is not None:
+        chosen = await flow.outside("choose a credential", choose, offered, credentials)
+        if chosen is not None:
+            if chosen.scheme_for(schemes, version) is None:
+                raise ConfigError(f"the credential chosen cannot be used: {chosen.fits(offered.request)}")
+            return chosen
+    return chosen_for_server(offered.request, hello.server_name, credentials, now=server.now())
+
+
+async def chosen_credential(
+    flow: Flow, client: ClientParameters, request: CredentialRequest, answer: ClientAnswer
+) -> Credential | None:
+    """The credential that goes with what the server asks for; None when none does. `answer` keeps which."""
+    credentials = client.current_credentials()
+    if client.choose_credential is None:
+        credential = first_that_fits(request, credentials, now=client.now())
+    else:
+        credential = await flow.outside("choose a credential", client.choose_credential, request, credentials)
     if credential is not None and credential.scheme_for(request.signature_schemes, request.version) is None:
         raise ConfigError(f"the credential chosen cannot be used: {credential.fits(request)}")
+    answer.give(credential, credentials)
     return credential
 
 
-def require_certificate(mode: ClientAuthMode, version: ProtocolVersion) -> None:
+def credential_request(request: CertificateRequest) -> CredentialRequest:
+    """What a CertificateRequest of TLS 1.3 asks for."""
+    schemes = request.signature_algorithms
+    if schemes is None:
+        raise PeerMisbehaved(Misbehaviour.MISSING_EXTENSION, "CertificateRequest without signature_algorithms")
+    return CredentialRequest(
+        version=ProtocolVersion.TLS1_3,
+        authorities=request.certificate_authorities or (),
+        signature_schemes=schemes,
+        signature_schemes_cert=request.signature_algorithms_cert or schemes,
+    )
+
+
+def certificate_request(server: ServerParameters, client_auth: ClientAuth, context: bytes = b"") -> CertificateRequest:
+    """What certificates are accepted. Peers reject an empty certificate_authorities, so it is left out then."""
+    return CertificateRequest(
+        context=context,
+        signature_algorithms=server.provider.offered_schemes,
+        certificate_authorities=client_auth.hints or None,
+    )
+
+
+async def authenticated_client(
+    flow: Flow, server: ServerParameters, client_auth: ClientAuth, message: CertificateMessage, *, context: bytes = b""
+) -> Peer | None:
+    """Who the client is, proven by its Certificate and CertificateVerify of TLS 1.3; None where it may stay unknown."""
+    if message.context != context:
+        raise PeerMisbehaved(Misbehaviour.BAD_REQUEST_CONTEXT, "the client's Certificate")
+    if not message.entries:
+        require_certificate(client_auth, ProtocolVersion.TLS1_3)
+        return None
+    chain = presented_chain(message)
+    transcript_hash = flow.transcript.digest()
+    proof = await flow.receive(CertificateVerify)
+    peer = await verified_client(flow, server, client_auth, chain)
+    check_certificate_verify(
+        proof,
+        chain[0],
+        offered=server.provider.signature_schemes,
+        context=CLIENT_CONTEXT,
+        transcript_hash=transcript_hash,
+    )
+    return peer
+
+
+def require_certificate(client_auth: ClientAuth, version: ProtocolVersion) -> None:
     """Refuse a client that presented no certificate, where it must."""
-    if mode is ClientAuthMode.REQUIRED:
-        error = CertificateRejected(CertificateProblem.NONE_PRESENTED, "this server requires a client certificate")
+    if client_auth.mode is ClientAuthMode.REQUIRED:
+        names = client_auth.hints
+        listed = ", ".join(map(brief, names[:_MAX_LISTED]))
+        more = f" and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else ""
+        named = f"it was told these authorities: {listed}{more}" if names else "it was told no authorities"
+        error = CertificateRejected(
+            CertificateProblem.NONE_PRESENTED,
+            f"this server requires a client certificate, and the client answered with none; {named}",
+            expected="a client certificate" + (f" of {listed}{more}" if names else ""),
+            found="none",
+            remedy="give the client a certificate and key of one of these, and check that it sends it"
+            if names
+            else "give the client a certificate and key, and check that it sends it",
+        )
         if version != ProtocolVersion.TLS1_3:
             # RFC 5246 7.4.6: the alert certificate_required came with TLS 1.3.
             error.alert = AlertDescription.HANDSHAKE_FAILURE
@@ -121,21 +230,30 @@ async def verified_server(
     """The server that the client's verifier vouches for."""
     verify_server = client.verifier.verify_server
     now = client.now()
-    return _vouched_for(
+    peer = _vouched_for(
         await flow.outside(purpose, verify_server, chain, server_name, now=now, ocsp_response=ocsp_response)
     )
+    return replace(peer, ocsp_response=ocsp_response) if ocsp_response else peer
 
 
 async def verified_client(
     flow: Flow,
     server: ServerParameters,
-    verifier: ClientVerifier,
+    client_auth: ClientAuth,
     chain: tuple[Certificate, ...],
     *,
     purpose: str = "verify the client's certificate",
 ) -> Peer:
-    """The client that the server's verifier vouches for."""
-    return _vouched_for(await flow.outside(purpose, verifier.verify_client, chain, now=server.now()))
+    """The client that the verifier vouches for; where that is only to be reported, also one that it does not."""
+    verifier = client_auth.verifier
+    if verifier is None:
+        raise InternalError("a client certificate, and nobody to verify it")
+    try:
+        return _vouched_for(await flow.outside(purpose, verifier.verify_client, chain, now=server.now()))
+    except CertificateRejected as error:
+        if client_auth.mode is not ClientAuthMode.REPORT:
+            raise
+        return Peer(chain, error=error.with_traceback(None))
 
 
 def _vouched_for(peer: object) -> Peer:

@@ -8,33 +8,25 @@ import weakref
 from typing import Any, Final
 
 from trustls.handshake.parameters import ClientParameters
-from trustls.identity.selection import first_that_fits
 from trustls.trust.client_auth import ClientAuth
 from trustls.trust.names import ServerName
-from trustls.trust.verifiers import RootsClientVerifier, RootsServerVerifier
 
 _UNNAMED: Final[weakref.WeakKeyDictionary[Any, bytes]] = weakref.WeakKeyDictionary()
 
 
 def server_binding(client_auth: ClientAuth) -> bytes:
     """Names whom a server believes: the same for all servers with the same mode and roots."""
-    return _hashed(client_auth.mode.value.encode(), _of_verifier(client_auth.verifier))
+    return _hashed(
+        client_auth.mode.value.encode(), b"" if client_auth.verifier is None else _of_callback(client_auth.verifier)
+    )
 
 
 def client_binding(server_name: ServerName, client: ClientParameters) -> bytes:
     """Names the server, whom the client believes, and how it chooses who it is: a session never crosses identities."""
     chooser = client.choose_credential
-    choice = b"" if chooser is first_that_fits else _of_callback(chooser)
-    own = [credential.certificate.sha256 for credential in client.credentials]
-    return _hashed(server_name.text.encode(), _of_verifier(client.verifier), choice, *own)
-
-
-def _of_verifier(verifier: object) -> bytes:
-    if verifier is None:
-        return b""
-    if type(verifier) in (RootsClientVerifier, RootsServerVerifier):
-        return verifier.roots.fingerprint  # type: ignore[attr-defined,no-any-return]  # both have roots
-    return _of_callback(verifier)
+    choice = b"" if chooser is None else _of_callback(chooser)
+    own = [credential.certificate.sha256 for credential in client.current_credentials()]
+    return _hashed(server_name.text.encode(), _of_callback(client.verifier), choice, *own)
 
 
 def _of_callback(callback: object) -> bytes:

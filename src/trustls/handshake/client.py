@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from trustls.crypto.key_exchange import HybridShare
 from trustls.errors import Incompatibility, Misbehaviour, PeerIncompatible, PeerMisbehaved
 from trustls.handshake.client12 import client_handshake12
 from trustls.handshake.client13 import Opening, Shares, client_handshake13, share_entries
+from trustls.handshake.client_answer import ClientAnswer
 from trustls.handshake.client_sessions import OfferedPsk, bind, offered_psks, usable_session
 from trustls.handshake.established import Established
 from trustls.handshake.flow import Flow
 from trustls.handshake.key_log import log_early_secret
 from trustls.handshake.parameters import ClientParameters
-from trustls.identity.request import CredentialRequest
 from trustls.protocol.key_schedule import TrafficSecret
 from trustls.protocol.record import Sealer
 from trustls.session.state import ClientSession
@@ -28,13 +26,11 @@ from trustls.wire.messages import (
     ServerHello,
 )
 
-OnRequested = Callable[[CredentialRequest], None]
-
 
 async def client_handshake(
-    flow: Flow, client: ClientParameters, server_name: ServerName, on_requested: OnRequested
+    flow: Flow, client: ClientParameters, server_name: ServerName, certificate: ClientAnswer
 ) -> Established:
-    """The whole handshake. `on_requested` is told what a CertificateRequest says, as soon as it comes."""
+    """The whole handshake. `certificate` keeps what a CertificateRequest says, and how it is answered."""
     speaks_tls13 = ProtocolVersion.TLS1_3 in client.versions
     shares = _first_shares(client) if speaks_tls13 else {}
     session = await usable_session(flow, client, server_name)
@@ -53,7 +49,7 @@ async def client_handshake(
         reply = await flow.receive(ServerHello, HelloRetryRequest)
         if isinstance(reply, HelloRetryRequest) or reply.supported_versions is not None:
             opening = Opening(server_name, hello, shares, offered)
-            return await client_handshake13(flow, client, opening, reply, on_requested)
+            return await client_handshake13(flow, client, opening, reply, certificate)
         answer = reply
     else:
         answer = await flow.receive(ServerHello)
@@ -61,7 +57,7 @@ async def client_handshake(
     if early_data:
         # RFC 9846 4.3.10: early data is for a server that was known to speak TLS 1.3.
         raise PeerMisbehaved(Misbehaviour.VERSION_NOT_OFFERED, "early data was sent, the server chose TLSv1.2")
-    return await client_handshake12(flow, client, server_name, hello, session, answer, on_requested)
+    return await client_handshake12(flow, client, server_name, hello, session, answer, certificate)
 
 
 def _offer_resumption(
@@ -116,12 +112,14 @@ def _client_hello(client: ClientParameters, server_name: ServerName, shares: Sha
         signature_algorithms=provider.offered_schemes,
         alpn=client.alpn or None,
         status_request=StatusRequest() if client.request_ocsp else None,
+        certificate_authorities=client.certificate_authorities or None,
     )
     if ProtocolVersion.TLS1_3 in client.versions:
         # RFC 9846 E.4: a session id that is not empty makes middleboxes see a TLS 1.2 resumption.
         hello.session_id = provider.random(32)
         hello.supported_versions = client.versions
         hello.key_share = share_entries(shares)
+        hello.post_handshake_auth = client.post_handshake_auth or None
     if ProtocolVersion.TLS1_2 in client.versions:
         hello.ec_point_formats = (ECPointFormat.UNCOMPRESSED,)
         hello.extended_master_secret = True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
@@ -19,6 +18,7 @@ from trustls.handshake.authentication import (
     verified_server,
 )
 from trustls.handshake.binding import client_binding
+from trustls.handshake.client_answer import ClientAnswer
 from trustls.handshake.client_sessions import MAX_TICKET, remember
 from trustls.handshake.established import ConnectionInfo, Established
 from trustls.handshake.flow import Flow
@@ -54,7 +54,7 @@ async def client_handshake12(
     hello: ClientHello,
     session: ClientSession | None,
     answer: ServerHello,
-    on_requested: Callable[[CredentialRequest], None],
+    certificate: ClientAnswer,
 ) -> Established:
     """The rest of a handshake whose ServerHello settled on TLS 1.2."""
     flow.speak_tls12()
@@ -76,12 +76,12 @@ async def client_handshake12(
     request = None
     if isinstance(message, CertificateRequest12):
         request = _credential_request(message)
-        on_requested(request)
+        certificate.asked(request)
         await flow.receive(ServerHelloDone)
 
     credential = None
     if request is not None:
-        credential = await chosen_credential(flow, client, request)
+        credential = await chosen_credential(flow, client, request, certificate)
         send_certificate12(flow, credential)
     premaster = _send_key_exchange(flow, client, exchange)
     session_hash = flow.transcript.digest() if extended else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from trustls.crypto.aead import SuiteAlgorithms
@@ -16,10 +15,12 @@ from trustls.handshake.authentication import (
     SERVER_CONTEXT,
     check_certificate_verify,
     chosen_credential,
+    credential_request,
     presented_chain,
     send_certificate,
     verified_server,
 )
+from trustls.handshake.client_answer import ClientAnswer
 from trustls.handshake.client_sessions import OfferedPsk, TicketReceiver, bind
 from trustls.handshake.established import ConnectionInfo, Established
 from trustls.handshake.flow import Flow
@@ -84,7 +85,7 @@ async def client_handshake13(
     client: ClientParameters,
     opening: Opening,
     answer: ServerHello | HelloRetryRequest,
-    on_requested: Callable[[CredentialRequest], None],
+    certificate: ClientAnswer,
 ) -> Established:
     """The rest of a handshake in which the server answered in TLS 1.3."""
     greeting = await _agree(flow, client, opening, answer)
@@ -116,8 +117,11 @@ async def client_handshake13(
     if psk is None:
         message = await flow.receive(CertificateRequest, CertificateMessage)
         if isinstance(message, CertificateRequest):
-            request = _credential_request(message)
-            on_requested(request)
+            if message.context:
+                # RFC 9846 4.4.2: empty in the handshake; only post-handshake requests carry one.
+                raise PeerMisbehaved(Misbehaviour.BAD_REQUEST_CONTEXT, "CertificateRequest")
+            request = credential_request(message)
+            certificate.asked(request)
             message = await flow.receive(CertificateMessage)
         peer = await _authenticate_server(flow, client, opening.server_name, message)
     else:
@@ -139,7 +143,7 @@ async def client_handshake13(
     if psk is not None and psk.session is not None:
         credential = psk.session.credential
     else:
-        credential = None if request is None else await _send_client_certificate(flow, client, request)
+        credential = None if request is None else await _send_client_certificate(flow, client, request, certificate)
     flow.send(Finished(verify_data=secrets.client.verify_data(flow.transcript.digest())))
     flow.write_under(Sealer(traffic.client))
 
@@ -170,6 +174,7 @@ async def client_handshake13(
         peer=peer,
         exporter=traffic.exporter,
         tickets=tickets,
+        transcript=flow.transcript if hello.post_handshake_auth else None,
     )
 
 
@@ -288,21 +293,6 @@ def _chosen_suite(
 # -- Authentication ---------------------------------------------------------------------------------------------------
 
 
-def _credential_request(request: CertificateRequest) -> CredentialRequest:
-    if request.context:
-        # RFC 9846 4.4.2: empty in the handshake; only post-handshake requests carry one.
-        raise PeerMisbehaved(Misbehaviour.BAD_REQUEST_CONTEXT, "CertificateRequest")
-    schemes = request.signature_algorithms
-    if schemes is None:
-        raise PeerMisbehaved(Misbehaviour.MISSING_EXTENSION, "CertificateRequest without signature_algorithms")
-    return CredentialRequest(
-        version=ProtocolVersion.TLS1_3,
-        authorities=request.certificate_authorities or (),
-        signature_schemes=schemes,
-        signature_schemes_cert=request.signature_algorithms_cert or schemes,
-    )
-
-
 async def _authenticate_server(
     flow: Flow, client: ClientParameters, server_name: ServerName, message: CertificateMessage
 ) -> Peer:
@@ -327,10 +317,10 @@ async def _authenticate_server(
 
 
 async def _send_client_certificate(
-    flow: Flow, client: ClientParameters, request: CredentialRequest
+    flow: Flow, client: ClientParameters, request: CredentialRequest, answer: ClientAnswer
 ) -> Credential | None:
     """Certificate and CertificateVerify of the credential that fits; an empty Certificate when none does."""
-    credential = await chosen_credential(flow, client, request)
+    credential = await chosen_credential(flow, client, request, answer)
     if credential is None:
         flow.send(CertificateMessage())
     else:

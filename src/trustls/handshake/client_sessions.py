@@ -63,7 +63,12 @@ async def usable_session(flow: Flow, client: ClientParameters, server_name: Serv
             continue
         try:
             await verified_server(
-                flow, client, server_name, session.peer.presented, purpose="verify the server's certificate again"
+                flow,
+                client,
+                server_name,
+                session.peer.presented,
+                ocsp_response=session.peer.ocsp_response,
+                purpose="verify the server's certificate again",
             )
         except CertificateRejected:
             continue  # Trust has changed, or the certificate has expired: it must show a better one.

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from trustls.handshake.client_sessions import TicketReceiver
+from trustls.handshake.parameters import ServerParameters
 from trustls.identity.credential import Credential
 from trustls.protocol.key_schedule import ExporterSecret
 from trustls.protocol.key_schedule12 import Exporter12
+from trustls.protocol.transcript import Transcript
 from trustls.trust.verifiers import Peer
 from trustls.wire.enums import CipherSuite, NamedGroup, ProtocolVersion
 
@@ -34,9 +36,15 @@ class ConnectionInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Established:
-    """The facts that a connection keeps; the keys are in its record layer."""
+    """The facts that a connection keeps; the keys are in its record layer.
+
+    `transcript` is what a later CertificateRequest builds on (RFC 9846 4.7.2); None where none may come. `server` is
+    then the configuration that the server chose.
+    """
 
     info: ConnectionInfo
     peer: Peer | None
     exporter: ExporterSecret | Exporter12 = field(repr=False)
     tickets: TicketReceiver | None = None
+    transcript: Transcript | None = field(default=None, repr=False)
+    server: ServerParameters | None = field(default=None, repr=False)

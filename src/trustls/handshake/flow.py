@@ -76,7 +76,7 @@ class ChangeCipherSpec:
 class Flow:
     """One handshake's view of its connection."""
 
-    __slots__ = ("_early_data", "_joiner", "_on_sent", "_on_tls12", "_reader_changed", "_writer", "transcript")
+    __slots__ = ("_early_data", "_held", "_joiner", "_on_sent", "_on_tls12", "_reader_changed", "_writer", "transcript")
 
     def __init__(
         self,
@@ -87,8 +87,10 @@ class Flow:
         early_data: EarlyData,
         on_tls12: Callable[[], None],
         on_sent: Callable[[HandshakeMessage, bytes], None] | None,
+        transcript: Transcript | None = None,
     ) -> None:
-        self.transcript = Transcript()
+        self.transcript = Transcript() if transcript is None else transcript
+        self._held: list[tuple[HandshakeMessage, bytes]] | None = None
         self._writer = writer
         self._joiner = joiner
         self._reader_changed = reader_changed
@@ -110,9 +112,24 @@ class Flow:
         """Add a message to the flight and to the transcript."""
         raw = encode_message(message)
         self.transcript.add(raw)
+        if self._held is not None:
+            self._held.append((message, raw))
+            return
         self._writer.queue_handshake(raw)
         if self._on_sent is not None:
             self._on_sent(message, raw)
+
+    def hold(self) -> None:
+        """Keep the messages of this flight back until `release`, so that no application data comes between them."""
+        self._held = []
+
+    def release(self) -> None:
+        """Let the flight go out, in one piece."""
+        held, self._held = self._held or [], None
+        for message, raw in held:
+            self._writer.queue_handshake(raw)
+            if self._on_sent is not None:
+                self._on_sent(message, raw)
 
     def send_after_handshake(self, message: HandshakeMessage) -> None:
         """Queue a message that is no part of the transcript: a ticket."""
@@ -145,6 +162,10 @@ class Flow:
     def write_under(self, sealer: RecordSealer | None) -> None:
         """Seal what goes out next with `sealer`; None for the clear again, after early data (RFC 9846 4.2.4)."""
         self._writer.use(sealer)
+
+    def pad_records_to(self, multiple: int) -> None:
+        """Pad application data to a multiple of so many bytes."""
+        self._writer.pad_to = multiple
 
     def skip_early_data(self, limit: int) -> None:
         """Pass over `limit` bytes of early data that was offered and is not taken (RFC 9846 4.3.10)."""

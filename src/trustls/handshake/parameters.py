@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from trustls.crypto.key_exchange import KeyExchangeGroup
 from trustls.crypto.provider import CryptoProvider
+from trustls.handshake.client_hello_info import ClientHelloInfo
 from trustls.handshake.key_log import KeyLog
 from trustls.handshake.retry_cookie import RetryCookies
 from trustls.identity.credential import Credential
-from trustls.identity.selection import ChooseCredential
+from trustls.identity.selection import ChooseCredential, ChooseServerCredential, CredentialSource, current_credentials
 from trustls.session.psk import ExternalPsk
 from trustls.session.store import ClientSessionStore
 from trustls.session.tickets import Resumption
 from trustls.trust.client_auth import ClientAuth
 from trustls.trust.verifiers import ServerVerifier
 from trustls.wire.enums import CipherSuite, ProtocolVersion
+from trustls.wire.names import DistinguishedName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,8 +31,8 @@ class ClientParameters:
     cipher_suites: tuple[CipherSuite, ...]
     groups: tuple[KeyExchangeGroup, ...]
     verifier: ServerVerifier
-    credentials: tuple[Credential, ...]
-    choose_credential: ChooseCredential
+    credentials: tuple[CredentialSource, ...]
+    choose_credential: ChooseCredential | None
     alpn: tuple[bytes, ...]
     send_server_name: bool
     require_extended_master_secret: bool
@@ -37,8 +40,14 @@ class ClientParameters:
     external_psks: tuple[ExternalPsk, ...]
     early_data: bool
     request_ocsp: bool
+    certificate_authorities: tuple[DistinguishedName, ...]
+    post_handshake_auth: bool
     key_log: KeyLog | None
     now: Callable[[], float]
+
+    def current_credentials(self) -> tuple[Credential, ...]:
+        """The credentials of now."""
+        return current_credentials(self.credentials)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,12 +56,31 @@ class ServerParameters:
 
     provider: CryptoProvider
     versions: tuple[ProtocolVersion, ...]
-    credentials: tuple[Credential, ...]
+    credentials: tuple[CredentialSource, ...]
+    choose_credential: ChooseServerCredential | None
+    choose_config: ChooseParameters | None
     client_auth: ClientAuth
+    post_handshake_auth: ClientAuth | None
     alpn: tuple[bytes, ...]
     require_extended_master_secret: bool
     resumption: Resumption | None
     external_psks: tuple[ExternalPsk, ...]
     retry_cookies: RetryCookies | None
+    pad_records_to: int
     key_log: KeyLog | None
     now: Callable[[], float]
+
+    def current_credentials(self) -> tuple[Credential, ...]:
+        """The credentials of now."""
+        return current_credentials(self.credentials)
+
+
+class HasServerParameters(Protocol):
+    """A server's configuration."""
+
+    @property
+    def parameters(self) -> ServerParameters: ...
+
+
+ChooseParameters = Callable[[ClientHelloInfo], "HasServerParameters | Awaitable[HasServerParameters | None] | None"]
+"""Gives the configuration for a client, or None for the one that was there already."""

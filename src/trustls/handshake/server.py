@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from trustls.errors import Incompatibility, Misbehaviour, PeerIncompatible, PeerMisbehaved
+from trustls.errors import Incompatibility, InternalError, Misbehaviour, PeerIncompatible, PeerMisbehaved
+from trustls.handshake.client_hello_info import client_hello_info
 from trustls.handshake.established import Established
 from trustls.handshake.flow import Flow
-from trustls.handshake.parameters import ServerParameters
+from trustls.handshake.parameters import ChooseParameters, ServerParameters
 from trustls.handshake.server12 import server_handshake12
 from trustls.handshake.server13 import server_handshake13
 from trustls.wire.enums import CipherSuite, ProtocolVersion
@@ -15,9 +16,26 @@ from trustls.wire.messages import ClientHello
 async def server_handshake(flow: Flow, server: ServerParameters) -> Established:
     """The whole handshake."""
     hello = await flow.receive(ClientHello)
+    if server.choose_config is not None:
+        server = await _chosen_parameters(flow, server, server.choose_config, hello)
     if _chosen_version(server, hello) == ProtocolVersion.TLS1_3:
         return await server_handshake13(flow, server, hello)
     return await server_handshake12(flow, server, hello)
+
+
+async def _chosen_parameters(
+    flow: Flow, server: ServerParameters, choose: ChooseParameters, hello: ClientHello
+) -> ServerParameters:
+    """The configuration for this client, chosen by its whole offer. All that follows is decided by it alone."""
+    info = client_hello_info(hello, flow.transcript.content())
+    chosen = await flow.outside("choose a configuration", choose, info)
+    if chosen is None:
+        return server
+    parameters = getattr(chosen, "parameters", None)
+    if not isinstance(parameters, ServerParameters):
+        raise InternalError(f"`choose_config` gave {type(chosen).__name__}, which is neither a ServerConfig nor None")
+    flow.pad_records_to(parameters.pad_records_to)
+    return parameters
 
 
 def _chosen_version(server: ServerParameters, hello: ClientHello) -> ProtocolVersion:

@@ -10,9 +10,11 @@ from trustls.errors import Incompatibility, Misbehaviour, PeerIncompatible, Peer
 from trustls.handshake.alpn import chosen_alpn
 from trustls.handshake.authentication import (
     check_signature12,
+    own_staple,
     parsed_chain,
     require_certificate,
     send_certificate12,
+    server_credential,
     verified_client,
 )
 from trustls.handshake.binding import server_binding
@@ -22,13 +24,12 @@ from trustls.handshake.key_log import log_master_secret
 from trustls.handshake.parameters import ServerParameters
 from trustls.handshake.server_sessions import find_session, new_identifier, store_under, stored
 from trustls.identity.credential import Credential
-from trustls.identity.selection import OfferedHello, for_server_name
 from trustls.protocol.key_schedule12 import DirectionKeys12, Exporter12, MasterSecret
 from trustls.protocol.record import Opener12, Sealer12
 from trustls.session.state import ServerSession
 from trustls.session.tickets import StoredSessions, Tickets
 from trustls.trust.certificate import Certificate
-from trustls.trust.verifiers import ClientVerifier, Peer
+from trustls.trust.verifiers import Peer
 from trustls.wire.enums import (
     CipherSuite,
     ClientCertificateType,
@@ -70,35 +71,36 @@ async def server_handshake12(flow: Flow, server: ServerParameters, hello: Client
     if resumable is not None:
         return await _resume(flow, server, hello, *resumable)
 
-    choice = _choose(server, hello)
+    choice = await _choose(flow, server, hello)
+    staple = await own_staple(flow, choice.credential) if hello.status_request is not None else None
     suite = choice.suite
     policy = server.resumption
     gives_ticket = isinstance(policy, Tickets) and hello.session_ticket is not None
     session_id = new_identifier() if isinstance(policy, StoredSessions) else b""
     answer = _server_hello(server, hello, suite, choice.alpn, session_id=session_id, ticket=gives_ticket)
-    if hello.status_request is not None and choice.credential.ocsp_response is not None:
+    if staple is not None:
         answer.status_request = True
     flow.send(answer)
     flow.transcript.start(suite.hash, keep=True)
     randoms = hello.random + answer.random
 
     send_certificate12(flow, choice.credential)
-    if answer.status_request and choice.credential.ocsp_response is not None:
-        flow.send(CertificateStatus(response=choice.credential.ocsp_response))
+    if staple is not None:
+        flow.send(CertificateStatus(response=staple))
     share = await _send_key_exchange(flow, choice, randoms)
-    verifier = server.client_auth.verifier
-    if verifier is not None:
+    asks = server.client_auth.verifier is not None
+    if asks:
         flow.send(_certificate_request(server))
     flow.send(ServerHelloDone())
 
-    chain = () if verifier is None else await _client_chain(flow, server)
+    chain = await _client_chain(flow, server) if asks else ()
     premaster = _premaster(share, await flow.receive(ClientKeyExchange))
     session_hash = flow.transcript.digest() if choice.extended else None
     master = MasterSecret.derive(suite, premaster, session_hash=session_hash, randoms=randoms)
     log_master_secret(server.key_log, hello.random, master)
     peer = None
-    if verifier is not None and chain:
-        peer = await _authenticate_client(flow, server, verifier, chain)
+    if chain:
+        peer = await _authenticate_client(flow, server, chain)
     flow.transcript.forget()
 
     client_keys, server_keys = master.record_keys(hello.random, answer.random)
@@ -235,13 +237,14 @@ def _check_hello(server: ServerParameters, hello: ClientHello) -> None:
         raise PeerIncompatible(Incompatibility.NO_EXTENDED_MASTER_SECRET)
 
 
-def _choose(server: ServerParameters, hello: ClientHello) -> _Choice:
+async def _choose(flow: Flow, server: ServerParameters, hello: ClientHello) -> _Choice:
     if hello.signature_algorithms is None:
         # RFC 5246 7.4.1.4.1: that means SHA-1.
         raise PeerIncompatible(Incompatibility.NO_COMMON_SCHEME, "the client does not say what it verifies")
     schemes = hello.signature_algorithms
     usable = _credentials_with_suite(server, hello)
-    credential = for_server_name(OfferedHello(ProtocolVersion.TLS1_2, hello.server_name, schemes), usable)
+    group = _chosen_group(server, hello)
+    credential = await server_credential(flow, server, hello, ProtocolVersion.TLS1_2, usable)
     scheme = credential.scheme_for(schemes, ProtocolVersion.TLS1_2)
     if scheme is None:
         raise PeerIncompatible(Incompatibility.NO_COMMON_SCHEME)
@@ -249,16 +252,16 @@ def _choose(server: ServerParameters, hello: ClientHello) -> _Choice:
         credential=credential,
         scheme=scheme,
         suite=_chosen_suite(server, hello, credential),
-        group=_chosen_group(server, hello),
+        group=group,
         alpn=chosen_alpn(server, hello),
         extended=bool(hello.extended_master_secret),
     )
 
 
-def _credentials_with_suite(server: ServerParameters, hello: ClientHello) -> list[Credential]:
+def _credentials_with_suite(server: ServerParameters, hello: ClientHello) -> tuple[Credential, ...]:
     """The credentials for whose kind of key the client offers a suite."""
     kinds = {item.signs_with_rsa for item in server.provider.suites12 if item.suite in hello.cipher_suites}
-    usable = [item for item in server.credentials if item.signs_with_rsa in kinds]
+    usable = tuple([item for item in server.current_credentials() if item.signs_with_rsa in kinds])
     if not usable:
         raise PeerIncompatible(
             Incompatibility.NO_COMMON_SUITE, f"the client offers {', '.join(map(str, hello.cipher_suites[:16]))}"
@@ -348,16 +351,14 @@ def _certificate_request(server: ServerParameters) -> CertificateRequest12:
 async def _client_chain(flow: Flow, server: ServerParameters) -> tuple[Certificate, ...]:
     message = await flow.receive(CertificateMessage12)
     if not message.certificates:
-        require_certificate(server.client_auth.mode, ProtocolVersion.TLS1_2)
+        require_certificate(server.client_auth, ProtocolVersion.TLS1_2)
     return parsed_chain(message.certificates)
 
 
-async def _authenticate_client(
-    flow: Flow, server: ServerParameters, verifier: ClientVerifier, chain: tuple[Certificate, ...]
-) -> Peer:
+async def _authenticate_client(flow: Flow, server: ServerParameters, chain: tuple[Certificate, ...]) -> Peer:
     """CertificateVerify, over every message before it: who the client is, proven."""
     signed = flow.transcript.content()
     proof = await flow.receive(CertificateVerify)
-    peer = await verified_client(flow, server, verifier, chain)
+    peer = await verified_client(flow, server, server.client_auth, chain)
     check_signature12(chain[0], proof.scheme, proof.signature, signed, offered=server.provider.offered_schemes12)
     return peer

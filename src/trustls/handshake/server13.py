@@ -14,30 +14,25 @@ from trustls.errors import (
 )
 from trustls.handshake.alpn import chosen_alpn
 from trustls.handshake.authentication import (
-    CLIENT_CONTEXT,
     SERVER_CONTEXT,
-    check_certificate_verify,
-    presented_chain,
-    require_certificate,
+    authenticated_client,
+    certificate_request,
+    own_staple,
     send_certificate,
-    verified_client,
+    server_credential,
 )
 from trustls.handshake.established import ConnectionInfo, Established
 from trustls.handshake.flow import Flow
 from trustls.handshake.key_log import log_early_secret, log_handshake_secrets, log_traffic_secrets
 from trustls.handshake.parameters import ServerParameters
 from trustls.handshake.server_sessions import AcceptedPsk, accepted_psk, send_tickets
-from trustls.identity.selection import OfferedHello, for_server_name
 from trustls.protocol.key_schedule import HandshakeSecrets, TrafficSecret
 from trustls.protocol.record import Opener, Sealer
 from trustls.session.tickets import StoredSessions
-from trustls.trust.verifiers import ClientVerifier, Peer
 from trustls.wire.enums import NamedGroup, ProtocolVersion, SignatureScheme
 from trustls.wire.extensions import KeyShareEntry
 from trustls.wire.messages import (
     CertificateMessage,
-    CertificateRequest,
-    CertificateVerify,
     ClientHello,
     EncryptedExtensions,
     EndOfEarlyData,
@@ -98,15 +93,13 @@ async def server_handshake13(flow: Flow, server: ServerParameters, hello: Client
         )
     )
     credential = None
-    verifier = None
+    asks = psk is None and server.client_auth.verifier is not None
     if psk is None:
-        schemes = greeting.offer.schemes
-        offered = OfferedHello(ProtocolVersion.TLS1_3, hello.server_name, schemes)
-        credential = for_server_name(offered, server.credentials)
-        verifier = server.client_auth.verifier
-        if verifier is not None:
-            flow.send(_certificate_request(server))
-        await send_certificate(flow, credential, schemes, SERVER_CONTEXT, staple=hello.status_request is not None)
+        credential = await server_credential(flow, server, hello, ProtocolVersion.TLS1_3, server.current_credentials())
+        if asks:
+            flow.send(certificate_request(server, server.client_auth))
+        staple = await own_staple(flow, credential) if hello.status_request is not None else None
+        await send_certificate(flow, credential, greeting.offer.schemes, SERVER_CONTEXT, staple=staple)
     flow.send(Finished(verify_data=secrets.server.verify_data(flow.transcript.digest())))
 
     traffic = secrets.traffic_secrets(flow.transcript.digest())
@@ -116,15 +109,19 @@ async def server_handshake13(flow: Flow, server: ServerParameters, hello: Client
     if early_data:
         await flow.receive(EndOfEarlyData)
         flow.read_under(Opener(secrets.client))
+    peer = None
     if psk is not None:
         peer = psk.peer
-    else:
-        peer = None if verifier is None else await _authenticate_client(flow, server, verifier)
+    elif asks:
+        peer = await authenticated_client(flow, server, server.client_auth, await flow.receive(CertificateMessage))
     transcript_hash = flow.transcript.digest()
     finished = await flow.receive(Finished)
     if not secrets.client.finished_is_valid(finished.verify_data, transcript_hash):
         raise PeerMisbehaved(Misbehaviour.BAD_FINISHED)
     flow.read_under(Opener(traffic.client))
+    later = None
+    if server.post_handshake_auth is not None and hello.post_handshake_auth:
+        later = flow.transcript.copy()
 
     if server.resumption is not None and (psk is None or psk.session is not None):
         resumption = traffic.resumption_secret(flow.transcript.digest())
@@ -143,6 +140,8 @@ async def server_handshake13(flow: Flow, server: ServerParameters, hello: Client
         ),
         peer=peer,
         exporter=traffic.exporter,
+        transcript=later,
+        server=None if later is None else server,
     )
 
 
@@ -319,36 +318,3 @@ def _check_unchanged(first: ClientHello, second: ClientHello) -> None:
             raise PeerMisbehaved(Misbehaviour.CLIENT_HELLO_CHANGED, name)
     if second.early_data:
         raise PeerMisbehaved(Misbehaviour.CLIENT_HELLO_CHANGED, "early_data after a HelloRetryRequest")
-
-
-# -- Client authentication --------------------------------------------------------------------------------------------
-
-
-def _certificate_request(server: ServerParameters) -> CertificateRequest:
-    """What certificates are accepted. Peers reject an empty certificate_authorities, so it is left out then."""
-    return CertificateRequest(
-        signature_algorithms=server.provider.offered_schemes,
-        certificate_authorities=server.client_auth.hints or None,
-    )
-
-
-async def _authenticate_client(flow: Flow, server: ServerParameters, verifier: ClientVerifier) -> Peer | None:
-    """The client's Certificate and CertificateVerify: who it is, proven; None where it may stay unknown."""
-    message = await flow.receive(CertificateMessage)
-    if message.context:
-        raise PeerMisbehaved(Misbehaviour.BAD_REQUEST_CONTEXT, "the client's Certificate")
-    if not message.entries:
-        require_certificate(server.client_auth.mode, ProtocolVersion.TLS1_3)
-        return None
-    chain = presented_chain(message)
-    transcript_hash = flow.transcript.digest()
-    proof = await flow.receive(CertificateVerify)
-    peer = await verified_client(flow, server, verifier, chain)
-    check_certificate_verify(
-        proof,
-        chain[0],
-        offered=server.provider.signature_schemes,
-        context=CLIENT_CONTEXT,
-        transcript_hash=transcript_hash,
-    )
-    return peer

@@ -142,15 +142,14 @@ async def find_session(
         or session.is_expired(server.now())
     ):
         return None
-    verifier = server.client_auth.verifier
-    if verifier is None or not session.client_chain:
+    if server.client_auth.verifier is None or not session.client_chain:
         # A client that came without a certificate stays without one: where one is required, it must show it.
         required = server.client_auth.mode is ClientAuthMode.REQUIRED
         return None if required or session.client_chain else (session, None)
     try:
         chain = tuple([Certificate.from_der(der) for der in session.client_chain])
         purpose = "verify the client's certificate again"
-        peer = await verified_client(flow, server, verifier, chain, purpose=purpose)
+        peer = await verified_client(flow, server, server.client_auth, chain, purpose=purpose)
     except CertificateRejected:
         return None
     return session, peer

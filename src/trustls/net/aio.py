@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import logging
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor
 from typing import Any, Final, cast
 
 from trustls.config import ClientConfig, ServerConfig
 from trustls.connection import ClientConnection, Connection, Data, ServerConnection
-from trustls.errors import HandshakeTimeout, TLSError, UnexpectedEOF
+from trustls.errors import ConfigError, HandshakeTimeout, TLSError, UnexpectedEOF
+from trustls.identity.signer import Signer, public_key_of
 from trustls.protocol.buffers import BUFFERS
+from trustls.wire.enums import SignatureScheme
 
 HANDSHAKE_TIMEOUT: Final = 60.0
 SHUTDOWN_TIMEOUT: Final = 5.0
@@ -95,6 +99,16 @@ class TLSTransport(asyncio.Transport):
         """Send close_notify; the peer may still send."""
         self._protocol.close_write()
 
+    def request_client_certificate(self) -> None:
+        """On a server: ask the client for a certificate now. Its answer is seen in the connection's `peer`.
+
+        See `ServerConnection.request_client_certificate`, also for what it raises.
+
+        Raises:
+            ConfigError: this is a client.
+        """
+        self._protocol.request_client_certificate()
+
     def close(self) -> None:
         """Send what waits and close_notify, then close; what comes meanwhile is thrown away."""
         self._protocol.close()
@@ -102,6 +116,44 @@ class TLSTransport(asyncio.Transport):
     def abort(self) -> None:
         """Close at once, without close_notify."""
         self._raw.abort()
+
+
+class SignerInThread:
+    """A signer that blocks (an HSM, a smart card, the client of a key service), signing in a thread for an event loop.
+
+    Args:
+        signer: the signer, which must be safe to call from any thread.
+        executor: has the threads; the loop's own are taken without it.
+
+    Raises:
+        ConfigError: the signer is asynchronous itself.
+    """
+
+    def __init__(self, signer: Signer, executor: Executor | None = None) -> None:
+        if inspect.iscoroutinefunction(signer.sign):
+            raise ConfigError(f"{type(signer).__name__} is asynchronous already, and needs no thread")
+        self.signer = signer
+        self._executor = executor
+        self._sign: Callable[[SignatureScheme, bytes], bytes] = cast("Any", signer.sign)
+
+    @property
+    def schemes(self) -> tuple[SignatureScheme, ...]:
+        """The signer's schemes."""
+        return self.signer.schemes
+
+    @property
+    def schemes_tls12(self) -> tuple[SignatureScheme, ...]:
+        """The signer's schemes for TLS 1.2."""
+        return tuple(getattr(self.signer, "schemes_tls12", self.signer.schemes))
+
+    @property
+    def public_key(self) -> Any:
+        """The public key that the signer shows, if it shows one."""
+        return public_key_of(self.signer)
+
+    async def sign(self, scheme: SignatureScheme, message: bytes) -> bytes:
+        """The signature of `message`."""
+        return await asyncio.get_running_loop().run_in_executor(self._executor, self._sign, scheme, message)
 
 
 class TLSProtocol(asyncio.BufferedProtocol):
@@ -219,6 +271,13 @@ class TLSProtocol(asyncio.BufferedProtocol):
         for start in range(0, len(view), _PIECE):
             self.connection.send(view[start : start + _PIECE])
             self._flush()
+
+    def request_client_certificate(self) -> None:
+        """Ask the client for a certificate now."""
+        if not isinstance(self.connection, ServerConnection):
+            raise ConfigError("a client cannot ask for a client certificate")
+        self.connection.request_client_certificate()
+        self._flush()
 
     def close_write(self) -> None:
         """Half-close."""

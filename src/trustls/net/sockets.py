@@ -13,7 +13,7 @@ from typing import Any, Final, Generic, Self, TypeVar
 
 from trustls.config import ClientConfig, ServerConfig
 from trustls.connection import ClientConnection, Connection, Data, ServerConnection
-from trustls.errors import AsyncRequired, ConnectionClosed, HandshakeTimeout, TLSError
+from trustls.errors import AsyncRequired, ConfigError, ConnectionClosed, HandshakeTimeout, TLSError
 
 try:
     import fcntl
@@ -97,7 +97,7 @@ class TLSSocket(Generic[C]):
         self._flush()
         while self.connection.handshaking:
             if self.connection.pending_work is not None:
-                self._refuse(AsyncRequired(f"to {self.connection.pending_work} is asynchronous here: use trustls.aio"))
+                self._refuse(self._async_required())
             if deadline is not None:
                 left = deadline - time.monotonic()
                 if left <= 0:
@@ -107,6 +107,9 @@ class TLSSocket(Generic[C]):
                 self._receive_some()
             except TimeoutError:
                 self._refuse(_timed_out(self._handshake_timeout))
+
+    def _async_required(self) -> AsyncRequired:
+        return AsyncRequired(f"to {self.connection.pending_work} is asynchronous here: use trustls.aio")
 
     def _refuse(self, error: TLSError) -> None:
         with self._state:
@@ -171,6 +174,10 @@ class TLSSocket(Generic[C]):
                 else:
                     plaintext = b""
                     self.connection.receive_eof()
+                if self.connection.pending_work is not None:
+                    error = self._async_required()
+                    self.connection.abort(error)
+                    raise error
         finally:
             self._flush_quietly()
         if plaintext:
@@ -201,6 +208,22 @@ class TLSSocket(Generic[C]):
         self.handshake()
         with self._state:
             self.connection.update_keys(request_peer=request_peer)
+        self._flush()
+
+    def request_client_certificate(self) -> None:
+        """On a server: ask the client for a certificate now; `recv` takes the answer, and `peer` tells it.
+
+        See `ServerConnection.request_client_certificate`, also for what it raises.
+
+        Raises:
+            ConfigError: this is a client.
+        """
+        self.handshake()
+        connection = self.connection
+        if not isinstance(connection, ServerConnection):
+            raise ConfigError("a client cannot ask for a client certificate")
+        with self._state:
+            connection.request_client_certificate()
         self._flush()
 
     def _flush(self, data: Data = b"", *, wait: bool = True) -> None:

@@ -325,6 +325,8 @@ class RecordWriter:
 
     def write_data(self, sealer: RecordSealer, data: memoryview) -> None:
         """Seal application data: at most `sealer.limit - sealer.sequence` records of it."""
+        if self._handshake:
+            self.flush_handshake()  # Data that is sent after a message comes after it.
         size = len(data)
         if self.pad_to:
             self._write_padded(sealer, data)

@@ -63,6 +63,15 @@ class Transcript:
         self._keeps = False
         self._kept = []
 
+    def copy(self) -> Transcript:
+        """The same transcript, to go on with apart from this one. What is kept as messages is left behind."""
+        if self._running is None:
+            raise RuntimeError("the transcript has no hash function yet")
+        copy = Transcript()
+        copy._keeps = False
+        copy._running = self._running.copy()
+        return copy
+
     def digest(self) -> bytes:
         """The hash of everything so far."""
         if self._running is None:

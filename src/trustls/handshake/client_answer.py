@@ -1,0 +1,58 @@
+"""What a server asked of this client, and what the client answered: kept to say why the server then refused it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trustls.identity.credential import Credential
+from trustls.identity.request import CredentialRequest
+from trustls.wire.names import brief
+
+_MAX_LISTED = 8
+
+
+@dataclass(slots=True)
+class ClientAnswer:
+    """One CertificateRequest and its answer.
+
+    Attributes:
+        request: what the server's CertificateRequest said; None when none came.
+        answered: whether this side has answered it.
+        credential: what was presented; None when nothing was.
+        available: the credentials that there were to choose from.
+    """
+
+    request: CredentialRequest | None = None
+    answered: bool = False
+    credential: Credential | None = None
+    available: tuple[Credential, ...] = ()
+
+    def asked(self, request: CredentialRequest) -> None:
+        """A CertificateRequest has come."""
+        self.request = request
+        self.answered = False
+        self.credential = None
+
+    def give(self, credential: Credential | None, available: tuple[Credential, ...]) -> None:
+        """This side has decided."""
+        self.answered = True
+        self.credential = credential
+        self.available = available
+
+    def told(self) -> str:
+        """What this client presented, and whether that was what the server had asked for, in words."""
+        request = self.request
+        if request is None or not self.answered:
+            return ""
+        if self.credential is not None:
+            presented = f"this client presented {self.credential.certificate.title}"
+            if self.credential.matches_issuer(request):
+                return presented
+            # A fallback, or a callback's choice.
+            listed = ", ".join(map(brief, request.authorities[:_MAX_LISTED]))
+            return f"{presented}, which is of none of the authorities that the server named: {listed}"
+        if not self.available:
+            return "this client presented no certificate, for it has none"
+        reasons = [f"{one.certificate.title}: {one.fits(request) or 'not chosen'}" for one in self.available]
+        more = f"; and {len(reasons) - _MAX_LISTED} more" if len(reasons) > _MAX_LISTED else ""
+        return f"this client presented no certificate: {'; '.join(reasons[:_MAX_LISTED])}{more}"
