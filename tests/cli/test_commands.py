@@ -32,7 +32,8 @@ def test_without_its_extra_the_command_says_what_to_install(
 
 
 @pytest.mark.parametrize(
-    "command", ["", "demo", "serve", "connect", "pki", "pki ca", "pki intermediate", "pki server", "pki client"]
+    "command",
+    ["", "demo", "serve", "connect", "check", "pki", "pki ca", "pki intermediate", "pki server", "pki client"],
 )
 def test_help_has_an_example(command: str) -> None:
     result = run(*command.split(), "--help")

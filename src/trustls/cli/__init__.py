@@ -1,4 +1,4 @@
-"""The `trustls` command: demo, serve, connect and pki. It needs the extra `trustls[cli]` (click and rich).
+"""The `trustls` command: demo, serve, connect, check and pki. It needs the extra `trustls[cli]` (click and rich).
 
 Exit codes are the same for every command: 0 when all went well, 1 when TLS failed (a handshake, a certificate, an
 alert), 2 for a usage or configuration error, 3 when the network failed (no such host, refused, timed out), 130 after

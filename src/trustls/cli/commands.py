@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import click
 
 from trustls import __version__
+from trustls.cli.check import check
 from trustls.cli.connect import connect
 from trustls.cli.demo import demo
 from trustls.cli.exits import INTERRUPTED, NETWORK_FAILED, OK, TLS_FAILED, USAGE
@@ -39,6 +40,7 @@ def trustls() -> None:
 trustls.add_command(demo)
 trustls.add_command(serve)
 trustls.add_command(connect)
+trustls.add_command(check)
 trustls.add_command(pki)
 
 

@@ -75,6 +75,21 @@ def roots(files: Sequence[Path]) -> trustls.RootCertStore:
     return store
 
 
+def hint(text: str) -> str | bytes:
+    """What one --hint says: the PEM in the file that it names, or the name of a CA as it stands.
+
+    Raises:
+        click.BadParameter: it is neither.
+    """
+    # A name contains "=", which a path may too: what exists as a file is a file.
+    path = Path(text)
+    if path.is_file():
+        return path.read_bytes()
+    if "=" not in text:
+        raise click.BadParameter(f"{text!r} is neither a file nor a name like 'CN=My CA,O=Us'", param_hint="--hint")
+    return text
+
+
 def key_log(path: Path | None) -> trustls.KeyLogFile | None:
     """The key log that --keylog asks for."""
     return None if path is None else trustls.KeyLogFile(path)

@@ -183,18 +183,8 @@ def _client_auth(
     if hints and no_hints:
         raise click.UsageError("--hint and --no-hints exclude each other.")
     ask = trustls.ClientAuth.optional if optional else trustls.ClientAuth.required
-    names = () if no_hints else [_hint(hint) for hint in hints] or None
+    names = () if no_hints else [options.hint(hint) for hint in hints] or None
     return ask(options.roots(client_cas), hints=names)
-
-
-def _hint(text: str) -> str | bytes:
-    # A name contains "=", which a path may too: what exists as a file is a file.
-    path = Path(text)
-    if path.is_file():
-        return path.read_bytes()
-    if "=" not in text:
-        raise click.BadParameter(f"{text!r} is neither a file nor a name like 'CN=My CA,O=Us'", param_hint="--hint")
-    return text
 
 
 def _asks(client_cas: tuple[Path, ...], optional: bool) -> str:
