@@ -319,14 +319,14 @@ def _allowed_versions(names: Iterable[str] | None, provider: CryptoProvider) -> 
     if unknown or named == ():
         raise ConfigError(f"versions={list(named or ())} cannot be done; there are: {', '.join(_VERSIONS)}")
     can = {
-        ProtocolVersion.TLS1_3: bool(provider.suites),
-        ProtocolVersion.TLS1_2: bool(provider.suites12 and provider.ecdhe_groups),
+        ProtocolVersion.TLS1_3: bool(provider.suites and provider.schemes13),
+        ProtocolVersion.TLS1_2: bool(provider.suites12 and provider.ecdhe_groups and provider.schemes12),
     }
     allowed = tuple([v for name, v in _VERSIONS.items() if (named is None or name in named) and can[v]])
     missing = [name for name in named or () if _VERSIONS[name] not in allowed]
     if missing or not allowed:
         what = " and ".join(missing) or "any version"
-        raise ConfigError(f"the suites and groups left cannot serve TLS {what}")
+        raise ConfigError(f"the suites, groups and signature schemes left cannot serve TLS {what}")
     return allowed
 
 

@@ -242,7 +242,7 @@ def test_client_reads_the_names_and_schemes_that_the_server_asks_for() -> None:
     assert requested is not None
     assert [str(name) for name in requested.authorities] == ["CN=K-Dot Certificate Authority,O=TDE,C=US"]
     assert requested.authorities == client_roots().subjects()
-    assert requested.signature_schemes == DEFAULT_PROVIDER.offered_schemes
+    assert requested.signature_schemes == DEFAULT_PROVIDER.signature_schemes
     assert requested.signature_schemes_cert == requested.signature_schemes
 
 

@@ -40,7 +40,8 @@ def test_provider_prefers_the_hybrid_and_the_strongest_suite() -> None:
 
 def test_provider_offers_nothing_obsolete() -> None:
     offered = " ".join(names(DEFAULT_PROVIDER.signature_schemes))
-    for obsolete in ("sha1", "pkcs1", "dsa_", "md5"):
+    assert "pkcs1" not in " ".join(names(DEFAULT_PROVIDER.schemes13)), "RFC 9846 4.3.3: for certificates only"
+    for obsolete in ("sha1", "dsa_", "md5"):
         assert obsolete not in offered.replace("ecdsa_", "").replace("mldsa", ""), f"{obsolete} is offered: {offered}"
     for item in DEFAULT_PROVIDER.suites12:
         key_exchange, cipher = item.suite.iana.split("_WITH_")
@@ -71,6 +72,13 @@ def test_restriction_keeps_what_is_named_in_the_order_named() -> None:
     assert len(DEFAULT_PROVIDER.groups) == 5, "restricting changed the provider itself"
 
 
+def test_restricted_schemes_restrict_no_certificates() -> None:
+    """RSA CAs are everywhere: signature_algorithms_cert names them where signature_algorithms does not."""
+    assert DEFAULT_PROVIDER.certificate_schemes is None, "it would say the same twice"
+    restricted = DEFAULT_PROVIDER.restricted(signature_schemes=("ed25519",))
+    assert restricted.certificate_schemes == DEFAULT_PROVIDER.signature_schemes
+
+
 def test_restriction_leaves_alone_what_it_does_not_name() -> None:
     restricted = DEFAULT_PROVIDER.restricted(groups=("x25519",))
     assert restricted.suites == DEFAULT_PROVIDER.suites
@@ -98,7 +106,6 @@ def test_restriction_to_nothing_is_refused(what: str) -> None:
         ("suites", "TLS_AES_128_CCM_SHA256"),
         ("suites", "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA"),
         ("suites", "TLS_RSA_WITH_AES_128_GCM_SHA256"),
-        ("signature_schemes", "rsa_pkcs1_sha256"),
         ("signature_schemes", "ecdsa_sha1"),
         ("signature_schemes", "0x0807"),
     ],

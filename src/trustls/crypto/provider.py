@@ -30,18 +30,26 @@ class CryptoProvider:
     suites: tuple[SuiteAlgorithms, ...] = TLS13_SUITES
     suites12: tuple[SuiteAlgorithms12, ...] = TLS12_SUITES
     groups: tuple[KeyExchangeGroup, ...] = GROUPS
-    signature_schemes: tuple[SignatureScheme, ...] = TLS13_SCHEMES
+    signature_schemes: tuple[SignatureScheme, ...] = TLS13_SCHEMES + PKCS1_SCHEMES
     random: Callable[[int], bytes] = os.urandom
 
     @property
-    def offered_schemes(self) -> tuple[SignatureScheme, ...]:
-        """What signature_algorithms says: behind the schemes of TLS 1.3 those of TLS 1.2 and of RSA certificates."""
-        return self.signature_schemes + PKCS1_SCHEMES
+    def certificate_schemes(self) -> tuple[SignatureScheme, ...] | None:
+        """What signature_algorithms_cert says; None where it would be no more than signature_algorithms does.
+
+        Restricting the schemes of handshakes restricts no certificates: those of RSA CAs are everywhere.
+        """
+        return None if set(self.signature_schemes) >= set(_CERTIFICATE_SCHEMES) else _CERTIFICATE_SCHEMES
 
     @property
-    def offered_schemes12(self) -> tuple[SignatureScheme, ...]:
-        """What a CertificateRequest of TLS 1.2 says."""
-        return tuple([scheme for scheme in self.offered_schemes if "MLDSA" not in scheme.name])
+    def schemes13(self) -> tuple[SignatureScheme, ...]:
+        """The schemes of a CertificateVerify in TLS 1.3, where PKCS#1 is for certificates only (RFC 9846 4.3.3)."""
+        return tuple([scheme for scheme in self.signature_schemes if scheme not in PKCS1_SCHEMES])
+
+    @property
+    def schemes12(self) -> tuple[SignatureScheme, ...]:
+        """The schemes of TLS 1.2, for which ML-DSA is not defined."""
+        return tuple([scheme for scheme in self.signature_schemes if "MLDSA" not in scheme.name])
 
     @property
     def ecdhe_groups(self) -> tuple[KeyExchangeGroup, ...]:
@@ -84,6 +92,7 @@ class CryptoProvider:
 
 
 T = TypeVar("T")
+_CERTIFICATE_SCHEMES = TLS13_SCHEMES + PKCS1_SCHEMES
 _ECDHE = frozenset((NamedGroup.X25519, NamedGroup.SECP256R1, NamedGroup.SECP384R1, NamedGroup.SECP521R1))
 
 

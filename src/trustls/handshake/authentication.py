@@ -148,7 +148,8 @@ def certificate_request(server: ServerParameters, client_auth: ClientAuth, conte
     """What certificates are accepted. Peers reject an empty certificate_authorities, so it is left out then."""
     return CertificateRequest(
         context=context,
-        signature_algorithms=server.provider.offered_schemes,
+        signature_algorithms=server.provider.signature_schemes,
+        signature_algorithms_cert=server.provider.certificate_schemes,
         certificate_authorities=client_auth.hints or None,
     )
 
@@ -169,7 +170,7 @@ async def authenticated_client(
     check_certificate_verify(
         proof,
         chain[0],
-        offered=server.provider.signature_schemes,
+        offered=server.provider.schemes13,
         context=CLIENT_CONTEXT,
         transcript_hash=transcript_hash,
     )

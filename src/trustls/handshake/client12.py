@@ -247,7 +247,7 @@ async def _authenticate_server(
         exchange.scheme,
         exchange.signature,
         randoms + exchange.parameters(),
-        offered=client.provider.offered_schemes12,
+        offered=client.provider.schemes12,
     )
     return peer, exchange
 

@@ -309,7 +309,7 @@ async def _authenticate_server(
     check_certificate_verify(
         proof,
         chain[0],
-        offered=client.provider.signature_schemes,
+        offered=client.provider.schemes13,
         context=SERVER_CONTEXT,
         transcript_hash=transcript_hash,
     )

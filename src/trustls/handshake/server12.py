@@ -343,7 +343,7 @@ def _certificate_request(server: ServerParameters) -> CertificateRequest12:
     """What certificates are accepted. The list of authorities is a field here, and may be empty."""
     return CertificateRequest12(
         certificate_types=(ClientCertificateType.ECDSA_SIGN, ClientCertificateType.RSA_SIGN),
-        signature_algorithms=server.provider.offered_schemes12,
+        signature_algorithms=server.provider.schemes12,
         certificate_authorities=server.client_auth.hints,
     )
 
@@ -360,5 +360,5 @@ async def _authenticate_client(flow: Flow, server: ServerParameters, chain: tupl
     signed = flow.transcript.content()
     proof = await flow.receive(CertificateVerify)
     peer = await verified_client(flow, server, server.client_auth, chain)
-    check_signature12(chain[0], proof.scheme, proof.signature, signed, offered=server.provider.offered_schemes12)
+    check_signature12(chain[0], proof.scheme, proof.signature, signed, offered=server.provider.schemes12)
     return peer
