@@ -8,6 +8,7 @@ import time
 import warnings
 from collections.abc import Awaitable, Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cryptography import x509
@@ -155,17 +156,20 @@ class Credential:
         """
         from trustls.reloading import Reloading
 
+        # Whatever the working folder is later.
+        chain_file, key_file = Path(chain).absolute(), Path(key).absolute()
+
         def load() -> Credential:
             return cls.from_pem(
-                os.fspath(chain),
-                os.fspath(key),
+                os.fspath(chain_file),
+                os.fspath(key_file),
                 password=password,
                 fallback=fallback,
                 must_match_issuer=must_match_issuer,
                 ocsp_response=ocsp_response,
             )
 
-        return Reloading.from_files(load, chain, key, interval=interval)
+        return Reloading.from_files(load, chain_file, key_file, interval=interval)
 
     @classmethod
     def from_der(

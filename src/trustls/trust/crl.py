@@ -18,6 +18,7 @@ import time
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, TypeAlias
 
 from cryptography import x509
@@ -369,13 +370,15 @@ class CrlStore:
         """
         from trustls.reloading import Reloading
 
+        files = [Path(path).absolute() for path in paths]  # Whatever the working folder is later.
+
         def load() -> CrlStore:
             store = cls()
-            for path in paths:
-                store.add_pem(os.fspath(path))
+            for file in files:
+                store.add_pem(os.fspath(file))
             return store
 
-        return Reloading.from_files(load, *paths, interval=interval, key=lambda store: store.fingerprint)
+        return Reloading.from_files(load, *files, interval=interval, key=lambda store: store.fingerprint)
 
     def add(self, crl: CrlSource) -> None:
         """Take one more CRL: a CertificateRevocationList, a cryptography one, or DER.

@@ -123,14 +123,16 @@ class RootCertStore:
         """
         from trustls.reloading import Reloading
 
+        files = [Path(path).absolute() for path in paths]  # Whatever the working folder is later.
+
         def load() -> RootCertStore:
             store = cls()
-            for path in paths:
-                store.add_pem(os.fspath(path))
+            for file in files:
+                store.add_pem(os.fspath(file))
             return store
 
         return Reloading.from_files(
-            load, *paths, interval=interval, key=lambda store: store.fingerprint, combine=operator.or_, overlap=overlap
+            load, *files, interval=interval, key=lambda store: store.fingerprint, combine=operator.or_, overlap=overlap
         )
 
     @classmethod

@@ -1,0 +1,177 @@
+"""What reloading is for: new connections and resumptions follow the files, and those that are up are left alone."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from tests.reloading.following import replace
+from tests.support.memory import Pair, check_refused, connect, pair
+from trustls.cli.pki import Authority, Issued
+from trustls.config import ClientConfig, ServerConfig
+from trustls.errors import CertificateProblem, CertificateRejected
+from trustls.identity.credential import Credential
+from trustls.reloading import Reloading
+from trustls.trust.client_auth import ClientAuth
+from trustls.trust.crl import CrlStore
+from trustls.trust.roots import RootCertStore
+
+ROOT = Authority.create("Root")
+NEXT = Authority.create("Next Root")
+SERVER = ROOT.issue_server("localhost")
+VERSIONS = pytest.mark.parametrize("version", ["1.3", "1.2"])
+
+
+def pem(*authorities: Authority) -> bytes:
+    return b"".join(authority.certificate.public_bytes(Encoding.PEM) for authority in authorities)
+
+
+def follow(reloading: Reloading[Any]) -> None:
+    """Let the files be looked at now, and not in 50 ms."""
+    version = reloading.version
+    assert reloading.reload()
+    assert reloading.version > version
+
+
+def client_config(version: str, issued: Issued | None = None, roots: object = None) -> ClientConfig:
+    return ClientConfig(
+        roots=roots or RootCertStore([ROOT.certificate]),  # type: ignore[arg-type]
+        credentials=[Credential(issued.chain, issued.key)] if issued else (),
+        versions=[version],
+    )
+
+
+def check_served_by(joined: Pair, issued: Issued) -> None:
+    assert joined.client.peer is not None
+    assert joined.client.peer.certificate.serial_number == issued.certificate.serial_number
+
+
+@VERSIONS
+def test_a_server_presents_its_renewed_certificate(version: str, tmp_path: Path) -> None:
+    chain, key = SERVER.write(tmp_path, "server")
+    with Credential.reloading(chain, key) as own:
+        server = ServerConfig(credentials=[own], resumption=None)
+        client = client_config(version)
+        before = connect(server, client)
+        check_served_by(before, SERVER)
+
+        renewed = ROOT.issue_server("localhost")
+        replace(chain, renewed.pem_chain)
+        assert not own.reload(), "the key is not there yet"
+        check_served_by(connect(server, client), SERVER)
+        replace(key, renewed.pem_key)
+        follow(own)
+
+        check_served_by(connect(server, client), renewed)
+        before.check_connected()
+
+
+@VERSIONS
+def test_clients_of_a_new_root_are_let_in_and_those_of_the_old_one_no_more(version: str, tmp_path: Path) -> None:
+    file = tmp_path / "clients.pem"
+    file.write_bytes(pem(ROOT))
+    with RootCertStore.reloading(file) as roots:
+        server = ServerConfig(
+            credentials=[Credential(SERVER.chain, SERVER.key)], client_auth=ClientAuth.required(roots, hints=())
+        )
+        old = client_config(version, ROOT.issue_client("old"))
+        new = client_config(version, NEXT.issue_client("new"))
+        before = connect(server, old)
+        assert connect(server, old).server.info.resumed, "it could be resumed while nothing had changed"
+        check_refused(pair(server, new).run(), "server", CertificateRejected, CertificateProblem.UNKNOWN_ISSUER)
+
+        replace(file, pem(NEXT))
+        follow(roots)
+
+        connect(server, new)
+        check_refused(pair(server, old).run(), "server", CertificateRejected, CertificateProblem.UNKNOWN_ISSUER)
+        before.check_connected()
+
+
+def test_the_hints_follow_the_roots(tmp_path: Path) -> None:
+    file = tmp_path / "clients.pem"
+    file.write_bytes(pem(ROOT))
+    with RootCertStore.reloading(file) as roots:
+        auth = ClientAuth.required(roots)
+        assert [str(name) for name in auth.hints] == ["CN=Root"]
+        replace(file, pem(NEXT))
+        follow(roots)
+        assert [str(name) for name in auth.hints] == ["CN=Next Root"]
+
+
+def test_with_an_overlap_both_roots_count_until_it_is_ended(tmp_path: Path) -> None:
+    file = tmp_path / "clients.pem"
+    file.write_bytes(pem(ROOT))
+    with RootCertStore.reloading(file, overlap=3600) as roots:
+        server = ServerConfig(
+            credentials=[Credential(SERVER.chain, SERVER.key)], client_auth=ClientAuth.required(roots, hints=())
+        )
+        old = client_config("1.3", ROOT.issue_client("old"))
+        replace(file, pem(NEXT))
+        follow(roots)
+        connect(server, old)
+        connect(server, client_config("1.3", NEXT.issue_client("new")))
+        roots.end_overlap()
+        check_refused(pair(server, old).run(), "server", CertificateRejected, CertificateProblem.UNKNOWN_ISSUER)
+
+
+def test_a_client_follows_its_roots(tmp_path: Path) -> None:
+    file = tmp_path / "servers.pem"
+    file.write_bytes(pem(NEXT))
+    server = ServerConfig(credentials=[Credential(SERVER.chain, SERVER.key)])
+    with RootCertStore.reloading(file) as roots:
+        client = client_config("1.3", roots=roots)
+        check_refused(pair(server, client).run(), "client", CertificateRejected, CertificateProblem.UNKNOWN_ISSUER)
+        replace(file, pem(ROOT))
+        follow(roots)
+        connect(server, client)
+
+
+@VERSIONS
+def test_a_certificate_that_is_revoked_meanwhile_is_refused_and_not_resumed(version: str, tmp_path: Path) -> None:
+    alice = ROOT.issue_client("alice")
+    file = tmp_path / "revoked.crl"
+    file.write_bytes(_crl())
+    with CrlStore.reloading(file) as crls:
+        server = ServerConfig(
+            credentials=[Credential(SERVER.chain, SERVER.key)],
+            client_auth=ClientAuth.required(RootCertStore([ROOT.certificate]), crls=crls),
+        )
+        client = client_config(version, alice)
+        before = connect(server, client)
+        assert connect(server, client).server.info.resumed
+
+        replace(file, _crl(alice))
+        follow(crls)
+
+        check_refused(pair(server, client).run(), "server", CertificateRejected, CertificateProblem.REVOKED)
+        before.check_connected()
+
+
+def _crl(*revoked: Issued) -> bytes:
+    now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
+    builder = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(ROOT.certificate.subject)
+        .last_update(now - datetime.timedelta(hours=1))
+        .next_update(now + datetime.timedelta(hours=1))
+        .add_extension(x509.CRLNumber(len(revoked) + 1), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(ROOT.certificate.public_key()),  # type: ignore[arg-type]
+            critical=False,
+        )
+    )
+    for issued in revoked:
+        builder = builder.add_revoked_certificate(
+            x509.RevokedCertificateBuilder()
+            .serial_number(issued.certificate.serial_number)
+            .revocation_date(now - datetime.timedelta(minutes=1))
+            .build()
+        )
+    return builder.sign(ROOT.key, hashes.SHA256()).public_bytes(Encoding.PEM)
