@@ -87,7 +87,8 @@ async def server_handshake13(flow: Flow, server: ServerParameters, hello: Client
 
     flow.send(
         EncryptedExtensions(
-            server_name=True if hello.server_name is not None else None,
+            # RFC 6066 3: with a session nothing is chosen by name.
+            server_name=True if hello.server_name is not None and psk is None else None,
             alpn=alpn,
             early_data=True if early_data else None,
         )

@@ -24,6 +24,8 @@ from trustls.wire.enums import SignatureScheme
 
 HANDSHAKE_TIMEOUT: Final = 60.0
 SHUTDOWN_TIMEOUT: Final = 5.0
+# Seconds that a peer has to take the alert of a failure.
+_LAST_WORDS: Final = 1.0
 _STREAM_LIMIT: Final = 1 << 16
 _PIECE: Final = 1 << 16
 # One write of the transport: what is sealed of 64 KiB is a little longer, and should not be cut.
@@ -191,6 +193,7 @@ class TLSProtocol(asyncio.BufferedProtocol):
         self._shutdown_timeout = shutdown_timeout
         self._on_failure = on_failure
         self._eof_delivered = False
+        self._ended = False
 
     def set_application_protocol(self, protocol: asyncio.Protocol) -> None:
         """Hand the data to `protocol` from now on."""
@@ -217,11 +220,13 @@ class TLSProtocol(asyncio.BufferedProtocol):
         if buffer is None:
             return
         self._buffer = None
-        self._receive(memoryview(buffer)[:nbytes])
+        if not self._ended:
+            self._receive(memoryview(buffer)[:nbytes])
         BUFFERS.give_back(buffer)
 
     def eof_received(self) -> bool:
         """The peer has ended the TCP stream."""
+        self._give_buffer_back()  # It was taken for the read that found the end.
         with contextlib.suppress(TLSError):
             self.connection.receive_eof()
         if self.connection.failure is not None:
@@ -243,9 +248,7 @@ class TLSProtocol(asyncio.BufferedProtocol):
         """The TCP connection is gone."""
         self._cancel_timer()
         self._cancel_settling()
-        if self._buffer is not None:
-            BUFFERS.give_back(self._buffer)
-            self._buffer = None
+        self._give_buffer_back()
         failure: Exception | None = self.connection.failure or error
         if failure is None and not self.connection.peer_closed and not self.closing:
             with contextlib.suppress(TLSError):
@@ -297,7 +300,7 @@ class TLSProtocol(asyncio.BufferedProtocol):
         self.connection.close()
         self._flush()
         if self.connection.peer_closed or self.connection.failure is not None or self._raw.is_closing():
-            self._raw.close()
+            self._close_raw(self._raw)
             return
         # Closing over unread data would reset the connection, and what was sent with it.
         with contextlib.suppress(OSError, NotImplementedError, RuntimeError):
@@ -305,6 +308,14 @@ class TLSProtocol(asyncio.BufferedProtocol):
         with contextlib.suppress(RuntimeError):
             self._raw.resume_reading()
         self._give_time(self._raw, self._raw.get_write_buffer_size())
+
+    def _close_raw(self, raw: asyncio.Transport) -> None:
+        """Close the raw transport, which waits for a peer that does not read: not for ever."""
+        raw.close()
+        unsent = raw.get_write_buffer_size()
+        if unsent:
+            self._cancel_timer()
+            self._give_time(raw, unsent)
 
     def _give_time(self, raw: asyncio.Transport, unsent: int) -> None:
         """Abort when for a whole shutdown timeout neither anything went out nor the peer closed."""
@@ -358,25 +369,48 @@ class TLSProtocol(asyncio.BufferedProtocol):
 
     def _peer_closed(self) -> None:
         if self.closing and self._raw is not None:
-            self._raw.close()
+            self._raw.close()  # The timer that `close` set goes on.
         elif not self._eof_delivered and self._transport is not None:
             self._eof_delivered = True
             if not self.application_protocol.eof_received():
                 self.close()
 
     def _failed(self, error: TLSError) -> None:
+        """The end, once: what the peer still sends changes nothing, and keeps nothing open."""
+        if self._ended:
+            return
+        self._ended = True
         self._cancel_timer()
         self._cancel_settling()
-        if self._transport is None and not self.handshake_done.done():
+        handshaking = self._transport is None
+        if handshaking and not self.handshake_done.done():
             self._handshake_failed(error)
-        if self._raw is not None and not self._raw.is_closing():
-            if error.alert is None:
-                self._raw.close()
-            else:
-                # Let the peer read our alert: closing over unread data would reset the connection, alert and all.
-                with contextlib.suppress(OSError, NotImplementedError, RuntimeError):
-                    self._raw.write_eof()
-                self._timer = self._loop.call_later(min(self._shutdown_timeout, 1.0), self._raw.close)
+        raw = self._raw
+        if raw is None or raw.is_closing():
+            return
+        soon = min(self._shutdown_timeout, _LAST_WORDS)
+        if error.alert is not None:
+            # Let the peer read our alert: closing over unread data would reset the connection, alert and all.
+            with contextlib.suppress(OSError, NotImplementedError, RuntimeError):
+                raw.write_eof()
+            self._timer = self._loop.call_later(soon, self._end, raw)
+        elif handshaking:
+            raw.close()
+            self._timer = self._loop.call_later(soon, raw.abort)
+        else:
+            self._close_raw(raw)
+
+    def _end(self, raw: asyncio.Transport) -> None:
+        """Close at once: whoever has not read by now does not read."""
+        if raw.get_write_buffer_size():
+            raw.abort()
+        else:
+            raw.close()
+
+    def _give_buffer_back(self) -> None:
+        if self._buffer is not None:
+            BUFFERS.give_back(self._buffer)
+            self._buffer = None
 
     def _cancel_settling(self) -> None:
         """Cancel what the application is still asked for, once: its clean-up may take a while."""

@@ -29,6 +29,7 @@ _READ_SIZE: Final = 1 << 16
 # One write: what is sealed of 64 KiB is a little longer, and should not be cut.
 _WRITE_SIZE: Final = 1 << 17
 # How long `close` waits for the peer to take what was sent.
+_LAST_WORDS_SECONDS: Final = 0.1
 _LINGER_SECONDS: Final = 5.0
 _LINGER_AT_LEAST_SECONDS: Final = 0.1
 _LINGER_STEP_SECONDS: Final = 0.02
@@ -62,6 +63,7 @@ class TLSSocket(Generic[C]):
         self._sending = threading.Lock()  # Keeps records in order on their way out.
         self._receiving = threading.RLock()
         self._closed = False
+        self._deadline: float | None = None  # Of the handshake, or of closing, on the monotonic clock.
 
     # -- Handshake ----------------------------------------------------------------------------------------------------
 
@@ -81,32 +83,40 @@ class TLSSocket(Generic[C]):
             return self  # Without the lock, which a thread that receives holds while it waits.
         with self._receiving:
             if self.connection.handshaking:
-                deadline = None if self._handshake_timeout is None else time.monotonic() + self._handshake_timeout
+                if self._handshake_timeout is not None:
+                    self._deadline = time.monotonic() + self._handshake_timeout
                 usual = self._socket.gettimeout()
                 try:
-                    self._do_handshake(deadline)
+                    self._do_handshake()
                 except BaseException:
                     self.close()
                     raise
                 finally:
+                    self._deadline = None
                     if not self._closed:
                         self._socket.settimeout(usual)
         return self
 
-    def _do_handshake(self, deadline: float | None) -> None:
-        self._flush()
-        while self.connection.handshaking:
-            if self.connection.pending_work is not None:
-                self._refuse(self._async_required())
-            if deadline is not None:
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    self._refuse(_timed_out(self._handshake_timeout))
-                self._socket.settimeout(left)
-            try:
+    def _do_handshake(self) -> None:
+        try:
+            self._flush()
+            while self.connection.handshaking:
+                if self.connection.pending_work is not None:
+                    self._refuse(self._async_required())
+                self._keep_deadline()
                 self._receive_some()
-            except TimeoutError:
+        except TimeoutError:
+            if self.connection.failure is None:
                 self._refuse(_timed_out(self._handshake_timeout))
+            raise
+
+    def _keep_deadline(self) -> None:
+        """Wait for the network no longer than to the deadline, if there is one; TimeoutError when it is past."""
+        if self._deadline is not None:
+            left = self._deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError("timed out")
+            self._socket.settimeout(left)
 
     def _async_required(self) -> AsyncRequired:
         return AsyncRequired(f"to {self.connection.pending_work} is asynchronous here: use trustls.aio")
@@ -114,6 +124,7 @@ class TLSSocket(Generic[C]):
     def _refuse(self, error: TLSError) -> None:
         with self._state:
             self.connection.abort(error)
+        self._deadline = time.monotonic() + _LAST_WORDS_SECONDS
         with contextlib.suppress(OSError):
             self._flush()
         raise error
@@ -232,8 +243,11 @@ class TLSSocket(Generic[C]):
         Without `wait`, not while another thread is sending: that one takes along what waits, because it gives
         `_sending` back under `_state`, at a moment when nothing does.
         """
-        if not self._sending.acquire(blocking=wait):
-            return
+        if not wait or self._deadline is None:
+            if not self._sending.acquire(blocking=wait):
+                return
+        elif not self._sending.acquire(timeout=max(0.0, self._deadline - time.monotonic())):
+            raise TimeoutError("timed out")
         held = True
         try:
             if data:
@@ -250,6 +264,7 @@ class TLSSocket(Generic[C]):
                 try:
                     # What a timeout leaves unsent stays in front of all else, or the stream would be torn.
                     while self._unsent:
+                        self._keep_deadline()
                         self._unsent = self._unsent[self._socket.send(self._unsent) :]
                 except (BrokenPipeError, ConnectionResetError):
                     self._raise_last_alert()
@@ -298,12 +313,15 @@ class TLSSocket(Generic[C]):
         if self._closed:
             return
         self._closed = True
+        # Who does not read in time does not hold this side up either.
+        failed_late = isinstance(self.connection.failure, HandshakeTimeout)
+        self._deadline = time.monotonic() + (_LAST_WORDS_SECONDS if failed_late else _LINGER_SECONDS)
         try:
             with self._state:
                 self.connection.close()
             with contextlib.suppress(OSError):
                 self._flush()
-                if not self.connection.peer_closed:
+                if not self.connection.peer_closed and not failed_late:
                     self._linger()
         finally:
             with contextlib.suppress(OSError):

@@ -50,10 +50,9 @@ class TrustedRoots:
         self._bundles: BundleForLeaf | None = None
         self._sources: tuple[RootsSource, ...] = ()
         self._joined: tuple[tuple[bytes, ...], RootCertStore] | None = None
-        # By the class alone: asking an instance would read `current`.
-        if isinstance(roots, RootCertStore) or hasattr(type(roots), "current"):
+        if isinstance(roots, RootCertStore) or _has(roots, "current"):
             self._sources = (cast("RootsSource", roots),)
-        elif hasattr(type(roots), "roots_for"):
+        elif _has(roots, "roots_for"):
             self._bundles = cast("BundleForLeaf", roots)
         elif isinstance(roots, Sequence) and not isinstance(roots, str | bytes):
             self._sources = tuple(roots)
@@ -108,6 +107,11 @@ class TrustedRoots:
 
     def _fingerprints(self) -> tuple[bytes, ...]:
         return tuple([_current(source).fingerprint for source in self._sources])
+
+
+def _has(roots: object, name: str) -> bool:
+    """Whether there is an attribute of this name, without reading it: to ask for `current` may load a file."""
+    return hasattr(type(roots), name) or name in getattr(roots, "__dict__", ())
 
 
 def _current(source: RootsSource) -> RootCertStore:
