@@ -136,6 +136,27 @@ class PKI:
             f"client-{key_type}", lambda: self._kdot_issuing.issue_client(f"client-{key_type}", key_type=key_type)
         )
 
+    # -- Authorities --------------------------------------------------------------------------------------------------
+
+    @property
+    def server_issuing(self) -> Authority:
+        """The intermediate that issues the servers' certificates."""
+        return self._server_issuing
+
+    @property
+    def client_issuing(self) -> Authority:
+        """The intermediate of K-Dot."""
+        return self._kdot_issuing
+
+    @property
+    def client_root(self) -> Authority:
+        """K-Dot."""
+        return self._kdot
+
+    def identity(self, stem: str, issue: Callable[[], Issued]) -> Identity:
+        """What `issue` gives, under a name of its own; the same when it is asked for again."""
+        return self._identity(stem, issue)
+
     # -- Configurations -----------------------------------------------------------------------------------------------
 
     def required(self, *, hints: Hints | None = None) -> trustls.ClientAuth:

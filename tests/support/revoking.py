@@ -46,6 +46,25 @@ def ocsp_response(
     )
 
 
+def must_staple(issuer: Authority, *names: str) -> Issued:
+    """A server's certificate that is good with a stapled OCSP response only (RFC 7633)."""
+    issued = issuer.issue_server(*names)
+    plain = issued.certificate
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(plain.subject)
+        .issuer_name(plain.issuer)
+        .public_key(plain.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(plain.not_valid_before_utc)
+        .not_valid_after(plain.not_valid_after_utc)
+        .add_extension(x509.TLSFeature([x509.TLSFeatureType.status_request]), critical=False)
+    )
+    for extension in plain.extensions:
+        builder = builder.add_extension(extension.value, extension.critical)
+    return Issued(builder.sign(issuer.key, hashes.SHA256()), issued.key, issued.intermediates)
+
+
 def crl(issuer: Authority, *revoked: Issued) -> CertificateRevocationList:
     """The issuer's list, for the next hour, with these certificates of its on it."""
     builder = (
