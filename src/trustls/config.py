@@ -18,7 +18,7 @@ from trustls.session.psk import ExternalPsk
 from trustls.session.store import ClientSessionStore, MemoryClientSessions
 from trustls.session.tickets import Resumption, Tickets
 from trustls.trust.client_auth import ClientAuth
-from trustls.trust.hints import Hints, authorities
+from trustls.trust.hints import Hints, authorities, encoded_size
 from trustls.trust.names import ServerName
 from trustls.trust.profile import Profile
 from trustls.trust.sources import Roots
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from trustls.trust.revocation import RevocationLists
 
 _MAX_PSKS = 8
+_MAX_HELLO_LISTS = 0x6000
 _VERSIONS = {"1.3": ProtocolVersion.TLS1_3, "1.2": ProtocolVersion.TLS1_2}
 
 
@@ -145,6 +146,7 @@ class ClientConfig:
             key_log=self.key_log,
             now=self.now,
         )
+        _check_hello(parameters.alpn, parameters.certificate_authorities, parameters.external_psks)
         object.__setattr__(self, "parameters", parameters)
 
     def _own_verifier(self) -> ServerVerifier:
@@ -175,9 +177,10 @@ class ServerConfig:
     """How a server answers.
 
     Args:
-        credentials: the server's certificates, at least one: each a Credential, or something that reloads one
-            (`Credential.reloading`). The first whose names match the server name asked for, and whose key signs with a
-            scheme that the client takes, is presented; without a match the first that can sign.
+        credentials: the server's certificates, at least one unless there are `external_psks`: each a Credential, or
+            something that reloads one (`Credential.reloading`). The first whose names match the server name asked for,
+            and whose key signs with a scheme that the client takes, is presented; without a match the first that can
+            sign.
         choose_credential: decides instead, plain or async: called with an `OfferedHello` and the `credentials` of now,
             gives one, or None to leave the choice to the above.
         client_auth: whether clients must present a certificate, and from whom:
@@ -203,7 +206,7 @@ class ServerConfig:
         ConfigError: the parts do not go together, or a name is not known.
     """
 
-    credentials: Iterable[CredentialSource]
+    credentials: Iterable[CredentialSource] = ()
     choose_credential: ChooseServerCredential | None = None
     client_auth: ClientAuth = field(default_factory=ClientAuth.none)
     choose_config: ChooseConfig | None = None
@@ -226,8 +229,8 @@ class ServerConfig:
     def __post_init__(self) -> None:
         _freeze(self)
         credentials = _credentials(self.credentials)
-        if not credentials:
-            raise ConfigError("a server needs at least one credential")
+        if not credentials and not self.external_psks:
+            raise ConfigError("a server needs at least one credential, or `external_psks`")
         if not isinstance(self.client_auth, ClientAuth):
             raise ConfigError(
                 "`client_auth` takes ClientAuth.required(roots), .optional(roots), .report(roots) or .none()"
@@ -240,9 +243,18 @@ class ServerConfig:
         _check_padding(self.pad_records_to)
         provider = _restricted(self.provider, self.suites, self.groups, self.signature_schemes)
         object.__setattr__(self, "credentials", credentials)
+        versions = _allowed_versions(self.versions, provider)
+        if not credentials:
+            if self.versions is not None and ProtocolVersion.TLS1_2 in versions:
+                raise ConfigError("TLS 1.2 needs a credential: external keys are for TLS 1.3 only")
+            versions = tuple([version for version in versions if version == ProtocolVersion.TLS1_3])
+            if not versions:
+                raise ConfigError("what is left cannot serve TLS 1.3, and TLS 1.2 needs a credential")
+            if self.choose_credential is not None:
+                raise ConfigError("`choose_credential` has nothing to choose from: give `credentials`")
         parameters = ServerParameters(
             provider=provider,
-            versions=_allowed_versions(self.versions, provider),
+            versions=versions,
             require_extended_master_secret=self.require_extended_master_secret,
             credentials=credentials,
             choose_credential=self.choose_credential,
@@ -355,6 +367,16 @@ def _credentials(credentials: Iterable[CredentialSource]) -> tuple[CredentialSou
     found = tuple(credentials)
     current_credentials(found)  # Raises for what is none.
     return found
+
+
+def _check_hello(alpn: tuple[bytes, ...], names: tuple[DistinguishedName, ...], psks: Iterable[ExternalPsk]) -> None:
+    """Leave room in the ClientHello's 64 KiB of extensions for a ticket of 32 KiB, a cookie and all the rest."""
+    size = sum(map(len, alpn)) + encoded_size(names) + sum(len(psk.identity) for psk in psks)
+    if size > _MAX_HELLO_LISTS:
+        raise ConfigError(
+            f"`alpn`, `certificate_authorities` and the identities of `external_psks` take {size} bytes together, and "
+            f"a ClientHello has room for {_MAX_HELLO_LISTS}"
+        )
 
 
 def _authorities(config: ClientConfig) -> tuple[DistinguishedName, ...]:

@@ -83,9 +83,14 @@ class Misbehaviour(_Reason):
     EMPTY_FRAGMENT = (_Alert.UNEXPECTED_MESSAGE, "an empty handshake or alert record")
     TOO_MANY_EMPTY_RECORDS = (_Alert.UNEXPECTED_MESSAGE, "too many empty records in a row")
     INTERLEAVED_RECORD = (_Alert.UNEXPECTED_MESSAGE, "another record stands in the middle of a handshake message")
+    EXCESS_HANDSHAKE_DATA = (
+        _Alert.UNEXPECTED_MESSAGE,
+        "handshake data behind the end of a flight",
+    )
     KEY_CHANGE_INSIDE_RECORD = (_Alert.UNEXPECTED_MESSAGE, "a handshake message runs over a change of keys")
     BAD_CHANGE_CIPHER_SPEC = (_Alert.UNEXPECTED_MESSAGE, "a change_cipher_spec where none may be")
     BAD_ALERT = (_Alert.DECODE_ERROR, "an alert that cannot be read")
+    UNKNOWN_ALERT_LEVEL = (_Alert.ILLEGAL_PARAMETER, "an alert that is neither a warning nor fatal")
     NO_INNER_CONTENT_TYPE = (_Alert.UNEXPECTED_MESSAGE, "a record holds padding only, no content type")
     TOO_MANY_WARNINGS = (_Alert.UNEXPECTED_MESSAGE, "too many warning alerts")
     TOO_MANY_POST_HANDSHAKE_MESSAGES = (_Alert.UNEXPECTED_MESSAGE, "too many messages after the handshake without data")
@@ -110,6 +115,7 @@ class Misbehaviour(_Reason):
     RETRY_GROUP_ALREADY_SENT = (_Alert.ILLEGAL_PARAMETER, "a HelloRetryRequest for a group whose share was sent")
     SUITE_CHANGED_AFTER_RETRY = (_Alert.ILLEGAL_PARAMETER, "the server changed its choice after a HelloRetryRequest")
     CLIENT_HELLO_CHANGED = (_Alert.ILLEGAL_PARAMETER, "the second ClientHello changes more than it may")
+    COOKIE_TOO_LONG = (_Alert.ILLEGAL_PARAMETER, "a cookie that no ClientHello has room for")
     BAD_COOKIE = (_Alert.ILLEGAL_PARAMETER, "the cookie is not one that this server made")
     ALPN_NOT_OFFERED = (_Alert.ILLEGAL_PARAMETER, "the server chose an application protocol that was not offered")
     BAD_REQUEST_CONTEXT = (_Alert.ILLEGAL_PARAMETER, "the certificate_request_context is wrong")
@@ -143,6 +149,7 @@ class Incompatibility(_Reason):
     NO_EXTENDED_MASTER_SECRET = (_Alert.HANDSHAKE_FAILURE, "the peer does not bind TLS 1.2 sessions to their handshake")
     NO_COMMON_SUITE = (_Alert.HANDSHAKE_FAILURE, "no cipher suite in common")
     NO_COMMON_GROUP = (_Alert.HANDSHAKE_FAILURE, "no key exchange group in common")
+    NO_COMMON_PSK = (_Alert.HANDSHAKE_FAILURE, "no pre-shared key in common, and no certificate here")
     NO_COMMON_SCHEME = (_Alert.HANDSHAKE_FAILURE, "no signature scheme in common")
     NO_FITTING_CREDENTIAL = (_Alert.HANDSHAKE_FAILURE, "no credential here is one that the client can take")
     UNKNOWN_SERVER_NAME = (_Alert.UNRECOGNIZED_NAME, "no server of the name asked for")

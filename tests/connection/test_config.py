@@ -21,9 +21,11 @@ from trustls.config import ClientConfig, ServerConfig
 from trustls.danger import AcceptAnyCertificate
 from trustls.errors import ConfigError
 from trustls.handshake.retry_cookie import RetryCookies
+from trustls.session.psk import ExternalPsk
 from trustls.trust.client_auth import ClientAuth
 from trustls.trust.roots import RootCertStore
 
+KEY = ExternalPsk(b"device 7", bytes(range(32)))
 both_sides = pytest.mark.parametrize("make", [client_config, server_config])
 
 
@@ -150,11 +152,21 @@ def test_client_cannot_choose_among_nothing() -> None:
         ClientConfig(roots=server_roots(), choose_credential=lambda request, credentials: None)
 
 
-def test_server_needs_a_credential() -> None:
-    with pytest.raises(TypeError, match="credentials"):
-        ServerConfig()  # type: ignore[call-arg]
-    with pytest.raises(ConfigError, match="at least one credential"):
-        ServerConfig(credentials=[])
+def test_server_needs_a_credential_or_a_key() -> None:
+    nothing: list[dict[str, Any]] = [{}, {"credentials": []}, {"credentials": [], "external_psks": []}]
+    for given in nothing:
+        with pytest.raises(ConfigError, match="at least one credential, or `external_psks`"):
+            ServerConfig(**given)
+    ServerConfig(external_psks=[KEY])
+
+
+def test_server_of_external_keys_alone_speaks_tls13_alone() -> None:
+    """External keys are of that version; for TLS 1.2 there is nothing that this server could show."""
+    assert list(map(str, ServerConfig(external_psks=[KEY]).parameters.versions)) == ["TLSv1.3"]
+    assert list(map(str, ServerConfig(external_psks=[KEY], versions=["1.3"]).parameters.versions)) == ["TLSv1.3"]
+    for versions in (["1.2"], ["1.2", "1.3"]):
+        with pytest.raises(ConfigError, match=r"TLS 1\.2 needs a credential"):
+            ServerConfig(external_psks=[KEY], versions=versions)
 
 
 @pytest.mark.parametrize("wrong", [True, "required", None, client_roots], ids=repr)

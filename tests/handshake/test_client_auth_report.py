@@ -196,19 +196,36 @@ def test_certificate_that_cannot_be_parsed_is_refused(certificate: bytes, versio
     check_refused(joined, "server", CertificateRejected, CertificateProblem.MALFORMED)
 
 
-@every_version
-def test_chain_longer_than_any_is_refused(version: str) -> None:
+def repeating_itself(count: int, version: str) -> Pair:
+    """A client that presents its certificate so many times."""
     der = client_credential().certificate.der
 
     def edit(message: Any) -> Iterable[Any]:
         if isinstance(message, CertificateMessage):
-            return (replace(message, entries=(CertificateEntry(certificate=der),) * 17),)
+            return (replace(message, entries=(CertificateEntry(certificate=der),) * count),)
         if isinstance(message, CertificateMessage12):
-            return (CertificateMessage12(certificates=(der,) * 17),)
+            return (CertificateMessage12(certificates=(der,) * count),)
         return (message,)
 
-    joined = Pair(ScriptedClient(client_with(client_credential()), edit), ServerConnection(reporting(version))).run()
+    return Pair(ScriptedClient(client_with(client_credential()), edit), ServerConnection(reporting(version))).run()
+
+
+@every_version
+def test_chain_longer_than_any_is_refused(version: str) -> None:
+    """More than is parsed, whoever verifies it."""
+    joined = repeating_itself(65, version)
     check_refused(joined, "server", CertificateRejected, CertificateProblem.CHAIN_TOO_LONG)
+
+
+@every_version
+@pytest.mark.parametrize("count", [17, 64])
+def test_chain_longer_than_is_verified_is_reported(count: int, version: str) -> None:
+    peer = repeating_itself(count, version).check_connected().server.peer
+    assert peer is not None
+    assert peer.error is not None
+    assert peer.error.reason is CertificateProblem.CHAIN_TOO_LONG
+    assert len(peer.presented) == count
+    assert peer.verified == ()
 
 
 @every_version

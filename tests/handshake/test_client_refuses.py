@@ -22,7 +22,7 @@ from tests.support.identities import (
     server_identity,
     server_root,
 )
-from tests.support.memory import Pair, check_refused, feed, plain_record
+from tests.support.memory import Pair, check_refused, feed, plain_record, records
 from tests.support.scripted import Edit, Item, NewRecord, ScriptedServer, on, say
 from tests.support.signers import HiddenKey
 from trustls.config import ClientConfig, ServerConfig
@@ -42,6 +42,7 @@ from trustls.identity.credential import Credential
 from trustls.identity.signer import KeySigner
 from trustls.wire.enums import (
     CipherSuite,
+    ContentType,
     ExtensionType,
     HandshakeType,
     NamedGroup,
@@ -131,6 +132,7 @@ def test_script_that_changes_nothing_connects() -> None:
         ({"pre_shared_key": 0}, Misbehaviour.UNSOLICITED_EXTENSION),
         ({"server_name": True}, Misbehaviour.UNEXPECTED_EXTENSION),
         ({"alpn": b"h2"}, Misbehaviour.UNEXPECTED_EXTENSION),
+        ({"supported_groups": b"\0\2\0\x1d"}, Misbehaviour.UNEXPECTED_EXTENSION),
         ({"extended_master_secret": True}, Misbehaviour.UNSOLICITED_EXTENSION),
         ({"renegotiation_info": b""}, Misbehaviour.UNSOLICITED_EXTENSION),
         ({"unknown_extensions": ((0x0A0A, b""),)}, Misbehaviour.UNSOLICITED_EXTENSION),
@@ -390,11 +392,17 @@ def test_client_refuses_more_certificates_than_a_chain_has(count: int, accepted:
         assert str(count) in str(failure)
 
 
-def test_client_counts_certificates_before_any_verifier_sees_them() -> None:
-    """Whoever verifies is not handed more than a chain, and no time goes into parsing it."""
-    edit = on(CertificateMessage, lambda message: (replace(message, entries=message.entries * 17),))
+@pytest.mark.parametrize(("count", "accepted"), [(17, True), (64, True), (65, False), (200, False)])
+def test_client_counts_certificates_before_any_verifier_sees_them(count: int, *, accepted: bool) -> None:
+    """A verifier may take more than a chain has; but no time goes into parsing what nobody could mean."""
+    edit = on(CertificateMessage, lambda message: (replace(message, entries=message.entries * count),))
     joined = against(edit, client=client_config(verifier=AcceptAnyCertificate()))
-    check_refused(joined, "client", CertificateRejected, CertificateProblem.CHAIN_TOO_LONG)
+    if accepted:
+        joined.check_connected()
+        assert joined.client.peer is not None
+        assert len(joined.client.peer.presented) == count
+    else:
+        check_refused(joined, "client", CertificateRejected, CertificateProblem.CHAIN_TOO_LONG)
 
 
 @pytest.mark.parametrize(
@@ -558,8 +566,8 @@ def test_client_refuses_a_message_that_comes_twice(doubled: type[Any]) -> None:
     failure = joined.client.failure
     assert isinstance(failure, PeerMisbehaved)
     expected = {
-        # The second one is in the clear, when only encrypted records may come.
-        ServerHello: Misbehaviour.UNEXPECTED_RECORD,
+        # The second one is in the clear, when all that comes is decrypted.
+        ServerHello: Misbehaviour.BAD_RECORD_MAC,
         # The second one is under the keys of the handshake, when those of the application are in use.
         Finished: Misbehaviour.BAD_RECORD_MAC,
     }
@@ -632,6 +640,19 @@ def test_client_refuses_bytes_behind_the_last_message_under_a_key(last: type[Any
     assert isinstance(failure, PeerMisbehaved), f"accepted: {failure!r}"
     assert failure.reason is Misbehaviour.KEY_CHANGE_INSIDE_RECORD
     assert failure.alert is AlertDescription.UNEXPECTED_MESSAGE
+
+
+@pytest.mark.parametrize("tail", TAILS, ids=lambda tail: tail.hex()[:16])
+def test_client_refuses_bytes_behind_a_hello_retry_request(tail: Item) -> None:
+    """It is the client's turn then, and no second hello goes out before that is seen."""
+    edit = on(HelloRetryRequest, lambda message: (message, tail))
+    joined = Pair(ClientConnection(client_config(), "localhost"), ScriptedServer(server_config(**P256), edit))
+    feed(joined.server, [joined.client.data_to_send()])
+    feed(joined.client, [joined.server.data_to_send()])
+    answer = joined.client.data_to_send()
+    assert ContentType.HANDSHAKE not in [record.content_type for record in records(answer)]
+    feed(joined.server, [answer])
+    check_refused(joined, "client", PeerMisbehaved, Misbehaviour.EXCESS_HANDSHAKE_DATA)
 
 
 def test_client_refuses_a_plain_encrypted_extensions_behind_the_server_hello() -> None:

@@ -215,11 +215,13 @@ def test_keys_on_no_curve_are_for_every_client(key_type: str) -> None:
     assert of_server(connect(server, client_config(groups=["x25519"]))) is other
 
 
-def test_client_that_names_no_groups_takes_every_curve() -> None:
+@pytest.mark.parametrize("key_type", ["ec-p384", "rsa-2048"])
+def test_client_of_tls12_that_names_no_groups_lacks_the_exchange_and_no_certificate(key_type: str) -> None:
+    """RFC 8422 4 would let the server guess, for certificates as for the exchange. Guessing it does not."""
     edit = on(ClientHello, lambda hello: (replace(hello, supported_groups=None),))
-    server = ServerConnection(server_config(credentials=[P384], versions=["1.2"]))
-    client = ScriptedClient(client_config(versions=["1.2"]), edit)
-    assert of_server(Pair(client, server).run()) is P384
+    server = ServerConnection(server_config(credentials=[server_credential(key_type)], versions=["1.2"]))
+    joined = Pair(ScriptedClient(client_config(versions=["1.2"]), edit), server).run()
+    check_refused(joined, "server", PeerIncompatible, Incompatibility.NO_COMMON_GROUP)
 
 
 # -- Servers: by what the client accepts in certificates --------------------------------------------------------------

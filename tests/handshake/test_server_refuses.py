@@ -106,6 +106,11 @@ PSKS = OfferedPsks((PskIdentity(b"ticket", 0),), (b"b" * 32,))
 X25519_SHARE = KeyShareEntry(NamedGroup.X25519, b"\x09" + bytes(31))
 
 
+def only(group: NamedGroup, share: bytes) -> dict[str, Any]:
+    """One group on offer, so that no server asks for a share of another."""
+    return {"supported_groups": (group,), "key_share": (KeyShareEntry(group, share),)}
+
+
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
@@ -125,12 +130,12 @@ X25519_SHARE = KeyShareEntry(NamedGroup.X25519, b"\x09" + bytes(31))
             {"key_share": (X25519_SHARE, KeyShareEntry(NamedGroup(0x0A0A), b"\0"))},
             Misbehaviour.KEY_SHARE_OUTSIDE_GROUPS,
         ),
-        ({"key_share": (KeyShareEntry(NamedGroup.X25519, bytes(32)),)}, Misbehaviour.BAD_KEY_SHARE),
-        ({"key_share": (KeyShareEntry(NamedGroup.X25519, b"x" * 33),)}, Misbehaviour.BAD_KEY_SHARE),
-        ({"key_share": (KeyShareEntry(NamedGroup.SECP256R1, b"\4" * 65),)}, Misbehaviour.BAD_KEY_SHARE),
-        ({"key_share": (KeyShareEntry(NamedGroup.SECP256R1, b"\2" * 33),)}, Misbehaviour.BAD_KEY_SHARE),
-        ({"key_share": (KeyShareEntry(NamedGroup.X25519MLKEM768, b"\xff" * 1216),)}, Misbehaviour.BAD_KEY_SHARE),
-        ({"key_share": (KeyShareEntry(NamedGroup.X25519MLKEM768, b"x" * 32),)}, Misbehaviour.BAD_KEY_SHARE),
+        (only(NamedGroup.X25519, bytes(32)), Misbehaviour.BAD_KEY_SHARE),
+        (only(NamedGroup.X25519, b"x" * 33), Misbehaviour.BAD_KEY_SHARE),
+        (only(NamedGroup.SECP256R1, b"\4" * 65), Misbehaviour.BAD_KEY_SHARE),
+        (only(NamedGroup.SECP256R1, b"\2" * 33), Misbehaviour.BAD_KEY_SHARE),
+        (only(NamedGroup.X25519MLKEM768, b"\xff" * 1216), Misbehaviour.BAD_KEY_SHARE),
+        (only(NamedGroup.X25519MLKEM768, b"x" * 32), Misbehaviour.BAD_KEY_SHARE),
         (
             {"unknown_extensions": ((int(ExtensionType.OID_FILTERS), b"\0\0"),)},
             Misbehaviour.UNEXPECTED_EXTENSION,
@@ -298,18 +303,39 @@ def test_server_passes_over_pre_shared_keys_that_it_does_not_know() -> None:
     assert not joined.server.info.resumed
 
 
-def test_server_sends_no_change_cipher_spec_to_a_client_without_session_id() -> None:
-    """RFC 9846 E.4: a client that is not in compatibility mode gets none."""
+def test_server_sends_a_change_cipher_spec_whether_or_not_the_client_has_a_session_id() -> None:
+    """RFC 9846 E.4: it must where there is one, and may always; whoever sits in between likes to see it."""
     hello = ClientHello.parse(ClientConnection(client_config(), "localhost").data_to_send()[9:])
     server = ServerConnection(server_config())
     feed(server, [plain_record(22, encode_message(replace(hello, session_id=b"")))])
     answer = records(server.data_to_send())
-    assert [record.content_type for record in answer] == [ContentType.HANDSHAKE, ContentType.APPLICATION_DATA]
+    assert [record.content_type for record in answer] == [
+        ContentType.HANDSHAKE,
+        ContentType.CHANGE_CIPHER_SPEC,
+        ContentType.APPLICATION_DATA,
+    ]
     assert ServerHello.parse(answer[0].raw[9:]).session_id == b""
     server = ServerConnection(server_config(groups=["secp256r1"]))
     feed(server, [plain_record(22, encode_message(replace(hello, session_id=b"")))])
-    (retry,) = records(server.data_to_send())
+    retry, change = records(server.data_to_send())
     assert HelloRetryRequest.parse(retry.raw[9:]).session_id == b""
+    assert change.content_type is ContentType.CHANGE_CIPHER_SPEC
+
+
+@pytest.mark.parametrize("retried", [False, True])
+def test_server_sends_one_change_cipher_spec(*, retried: bool) -> None:
+    sent: list[ContentType] = []
+
+    def note(data: bytes) -> bytes:
+        sent.extend(record.content_type for record in records(data))
+        return data
+
+    server = server_config(groups=["secp256r1"] if retried else None)
+    joined = Pair(ClientConnection(client_config(), "localhost"), ServerConnection(server), to_client=note).run()
+    joined.check_connected()
+    assert joined.client.info.retried is retried
+    assert sent[:2] == [ContentType.HANDSHAKE, ContentType.CHANGE_CIPHER_SPEC]
+    assert sent.count(ContentType.CHANGE_CIPHER_SPEC) == 1, "another one behind the ServerHello that follows a retry"
 
 
 def test_server_refuses_legacy_version_of_ssl3() -> None:
@@ -496,10 +522,15 @@ def test_server_refuses_more_certificates_than_a_chain_has(count: int, accepted:
         check_refused(joined, "server", CertificateRejected, CertificateProblem.CHAIN_TOO_LONG)
 
 
-def test_server_counts_certificates_before_any_verifier_sees_them() -> None:
-    edit = on(CertificateMessage, lambda message: (replace(message, entries=message.entries * 9),))
+@pytest.mark.parametrize(("count", "accepted"), [(9, True), (32, True), (33, False)])
+def test_server_counts_certificates_before_any_verifier_sees_them(count: int, *, accepted: bool) -> None:
+    """Two certificates each time: 64 are parsed for whoever wants to look at them."""
+    edit = on(CertificateMessage, lambda message: (replace(message, entries=message.entries * count),))
     joined = against(edit, server=server_config(client_auth=ClientAuth.custom(AcceptAnyCertificate())))
-    check_refused(joined, "server", CertificateRejected, CertificateProblem.CHAIN_TOO_LONG)
+    if accepted:
+        joined.check_connected()
+    else:
+        check_refused(joined, "server", CertificateRejected, CertificateProblem.CHAIN_TOO_LONG)
 
 
 @pytest.mark.parametrize(
@@ -636,7 +667,7 @@ def test_server_refuses_a_message_that_comes_twice(doubled: type[Any]) -> None:
     failure = joined.server.failure
     assert isinstance(failure, PeerMisbehaved)
     expected = {
-        ClientHello: Misbehaviour.UNEXPECTED_RECORD,  # The second is in the clear.
+        ClientHello: Misbehaviour.BAD_RECORD_MAC,  # The second is in the clear.
         Finished: Misbehaviour.BAD_RECORD_MAC,  # The second is under the keys of the handshake.
     }
     assert failure.reason is expected.get(doubled, Misbehaviour.UNEXPECTED_MESSAGE)
@@ -659,8 +690,27 @@ def test_server_refuses_bytes_behind_the_last_message_under_a_key(last: type[Any
     joined = against(on(last, lambda message: (message, tail)))
     failure = joined.server.failure
     assert isinstance(failure, PeerMisbehaved), f"accepted: {failure!r}"
-    assert failure.reason is Misbehaviour.KEY_CHANGE_INSIDE_RECORD
+    # Behind the ClientHello it is the server's turn first, and then the keys change.
+    in_turn = last is ClientHello
+    assert failure.reason is (Misbehaviour.EXCESS_HANDSHAKE_DATA if in_turn else Misbehaviour.KEY_CHANGE_INSIDE_RECORD)
     assert failure.alert is AlertDescription.UNEXPECTED_MESSAGE
+
+
+@pytest.mark.parametrize("tail", TAILS, ids=lambda tail: tail.hex()[:16])
+@pytest.mark.parametrize("nth", [0, 1], ids=["first hello", "second hello"])
+def test_server_refuses_bytes_behind_a_hello_before_it_answers(nth: int, tail: Item) -> None:
+    """No HelloRetryRequest, no ServerHello: nothing but the alert."""
+    answers: list[bytes] = []
+
+    def note(data: bytes) -> bytes:
+        answers.append(data)
+        return data
+
+    client = ScriptedClient(client_config(), on(ClientHello, lambda hello: (hello, tail), nth=nth))
+    joined = Pair(client, ServerConnection(retrying()), to_client=note).run()
+    check_refused(joined, "server", PeerMisbehaved, Misbehaviour.EXCESS_HANDSHAKE_DATA)
+    assert len(answers) == nth + 1
+    assert answers[-1] == plain_record(21, bytes([2, AlertDescription.UNEXPECTED_MESSAGE]))
 
 
 @pytest.mark.parametrize("tail", TAILS, ids=lambda tail: tail.hex()[:16])

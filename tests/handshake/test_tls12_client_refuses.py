@@ -28,6 +28,7 @@ from trustls.config import ClientConfig, ServerConfig
 from trustls.connection import ClientConnection
 from trustls.crypto.signatures import PrivateKey, sign
 from trustls.errors import (
+    AlertDescription,
     CertificateProblem,
     CertificateRejected,
     DecodeError,
@@ -135,10 +136,9 @@ def test_client_that_does_not_ask_for_an_ocsp_response_refuses_the_promise_of_on
     [
         {"key_share": KeyShareEntry(NamedGroup.X25519, b"\x09" + bytes(31))},
         {"unknown_extensions": ((int(ExtensionType.PSK_KEY_EXCHANGE_MODES), b"\1\1"),)},
-        {"unknown_extensions": ((int(ExtensionType.SUPPORTED_GROUPS), b"\0\2\0\x1d"),)},
         {"unknown_extensions": ((int(ExtensionType.SIGNATURE_ALGORITHMS), b"\0\2\4\3"),)},
     ],
-    ids=["key_share", "psk_key_exchange_modes", "supported_groups", "signature_algorithms"],
+    ids=["key_share", "psk_key_exchange_modes", "signature_algorithms"],
 )
 def test_client_of_both_versions_refuses_extensions_of_tls13_in_a_server_hello_of_tls12(
     extension: dict[str, Any],
@@ -146,6 +146,14 @@ def test_client_of_both_versions_refuses_extensions_of_tls13_in_a_server_hello_o
     """They were offered, so they are not unsolicited; but they have no place in this version's ServerHello."""
     joined = against(changed(ServerHello, **extension), client=client_config())
     check_refused(joined, "client", PeerMisbehaved, Misbehaviour.UNEXPECTED_EXTENSION)
+
+
+@pytest.mark.parametrize("groups", [b"\0\2\0\x1d", b"\0\4\x0a\x0a\0\x17", b"", b"\1"], ids=repr)
+@pytest.mark.parametrize("versions", [["1.2"], ["1.2", "1.3"]], ids=["1.2", "both"])
+def test_client_passes_over_the_groups_that_a_server_of_tls12_tells(versions: list[str], groups: bytes) -> None:
+    """RFC 8422 4 has them for clients alone. Some servers send theirs all the same, and mean no harm."""
+    edit = changed(ServerHello, supported_groups=groups)
+    against(edit, client=client_config(versions=versions)).check_connected()
 
 
 @pytest.mark.parametrize("versions", [["1.2"], ["1.2", "1.3"]], ids=["1.2", "both"])
@@ -242,6 +250,24 @@ def test_client_refuses_a_key_that_the_suite_does_not_go_with(key: str, other: s
         Misbehaviour.KEY_NOT_FOR_SUITE,
         server=server12(credentials=[server_credential(key)]),
     )
+
+
+@pytest.mark.parametrize(("groups", "accepted"), [(["x25519"], False), (["x25519", "secp256r1"], True)], ids=repr)
+def test_client_refuses_a_key_on_a_curve_that_it_did_not_offer(groups: list[str], *, accepted: bool) -> None:
+    """RFC 8422 5.1: supported_groups is about the certificate as well. This server presents what it has."""
+    server = server12(choose_credential=lambda offered, credentials: credentials[0])
+    joined = against(honest, client=client12(groups=groups), server=server)
+    if accepted:
+        joined.check_connected()
+    else:
+        failure = check_refused(joined, "client", PeerMisbehaved, Misbehaviour.GROUP_NOT_OFFERED)
+        assert "the certificate's key is on secp256r1" in str(failure)
+
+
+@pytest.mark.parametrize("key_type", ["rsa-2048", "ed25519"])
+def test_key_on_no_curve_needs_none_to_be_offered(key_type: str) -> None:
+    server = server12(credentials=[server_credential(key_type)])
+    against(honest, client=client12(groups=["secp384r1"]), server=server).check_connected()
 
 
 # -- ServerKeyExchange ------------------------------------------------------------------------------------------------
@@ -512,11 +538,11 @@ def test_client_waits_for_a_message_that_does_not_come(left_out: type[Any]) -> N
     assert joined.client.handshaking
 
 
-def check_unexpected(joined: Pair) -> None:
+def check_unexpected(joined: Pair, reason: Misbehaviour = Misbehaviour.UNEXPECTED_MESSAGE) -> None:
     """The client refused. Where it had answered before, the server has already stumbled over its own script."""
     failure = joined.client.failure
     assert isinstance(failure, PeerMisbehaved), f"accepted: {failure!r}"
-    assert failure.reason is Misbehaviour.UNEXPECTED_MESSAGE
+    assert failure.reason is reason
     assert joined.server.failure is not None, "the server is left without an alert"
 
 
@@ -537,7 +563,23 @@ def test_client_refuses_messages_in_another_order(first: type[Any]) -> None:
             return ()
         return (message, held.pop()) if held else (message,)
 
-    check_unexpected(against(swap, server=asking(), client=known()))
+    # Behind the ServerHelloDone, in its record: the client sees that before it looks at what it is.
+    in_turn = first is CertificateRequest12
+    reason = Misbehaviour.EXCESS_HANDSHAKE_DATA if in_turn else Misbehaviour.UNEXPECTED_MESSAGE
+    check_unexpected(against(swap, server=asking(), client=known()), reason)
+
+
+@pytest.mark.parametrize("tail", [b"\4", handshake(0), handshake(4, b"\0" * 6), handshake(99)], ids=bytes.hex)
+def test_client_refuses_bytes_behind_the_server_hello_done(tail: bytes) -> None:
+    """It is the client's turn then, and nothing of its own goes out before that is seen."""
+    edit = on(ServerHelloDone, lambda message: (message, tail))
+    joined = Pair(ClientConnection(known(), "localhost"), ScriptedServer(asking(), edit))
+    feed(joined.server, [joined.client.data_to_send()])
+    feed(joined.client, [joined.server.data_to_send()])
+    answer = joined.client.data_to_send()
+    assert answer == plain_record(21, bytes([2, AlertDescription.UNEXPECTED_MESSAGE])), "more than an alert went out"
+    feed(joined.server, [answer])
+    check_refused(joined, "client", PeerMisbehaved, Misbehaviour.EXCESS_HANDSHAKE_DATA)
 
 
 @pytest.mark.parametrize(

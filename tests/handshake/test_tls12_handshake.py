@@ -463,6 +463,34 @@ def test_fallback_scsv_is_heeded_by_a_server_that_could_do_better(server: tuple[
         joined.check_connected()
 
 
+@pytest.mark.parametrize("server", [BOTH, ("1.2",)], ids=" and ".join)
+@pytest.mark.parametrize("version", [ProtocolVersion.TLS1_1, ProtocolVersion.TLS1_0], ids=str)
+def test_fallback_to_a_version_that_the_server_does_not_speak_is_told_as_that(
+    version: ProtocolVersion, server: tuple[str, ...]
+) -> None:
+    """RFC 7507 3: inappropriate_fallback goes before protocol_version, or the client would fall back further."""
+    for suites, reason in (
+        ((CipherSuite.TLS_FALLBACK_SCSV,), Incompatibility.INAPPROPRIATE_FALLBACK),
+        ((), Incompatibility.NO_COMMON_VERSION),
+    ):
+        edit = older(version, suites)
+        joined = Pair(ScriptedClient(client12(), edit), ServerConnection(server_config(versions=server))).run()
+        check_refused(joined, "server", PeerIncompatible, reason)
+
+
+def older(version: ProtocolVersion, suites: tuple[CipherSuite, ...]) -> Edit:
+    """A client of this version at the most, with these suites besides."""
+    return on(
+        ClientHello,
+        lambda hello: (replace(hello, legacy_version=version, cipher_suites=(*hello.cipher_suites, *suites)),),
+    )
+
+
+def test_fallback_scsv_of_a_client_that_offers_the_best_of_the_server_means_nothing() -> None:
+    client = ScriptedClient(client_config(), with_suite(CipherSuite.TLS_FALLBACK_SCSV))
+    Pair(client, ServerConnection(server_config(versions=BOTH))).run().check_connected()
+
+
 def test_renegotiation_scsv_is_answered_like_the_extension() -> None:
     """RFC 5746 3.6: the suite stands for an empty renegotiation_info."""
     hello = ClientHello(

@@ -237,6 +237,16 @@ def test_alert_that_is_none_is_refused(content: bytes) -> None:
     check_refused(joined, "server", PeerMisbehaved, Misbehaviour.BAD_ALERT)
 
 
+@every_role
+@pytest.mark.parametrize("level", [0, 3, 255])
+def test_alert_of_an_unknown_level_is_refused(role: str, level: int) -> None:
+    joined = joined12()
+    sender, _ = sides(joined, role)
+    say(sender, Record(ContentType.ALERT, bytes([level, AlertDescription.USER_CANCELED])))
+    joined.run()
+    check_refused(joined, "server" if role == "client" else "client", PeerMisbehaved, Misbehaviour.UNKNOWN_ALERT_LEVEL)
+
+
 # -- The end ----------------------------------------------------------------------------------------------------------
 
 

@@ -22,13 +22,14 @@ from tests.support.identities import (
     server_config,
     server_credential,
 )
-from tests.support.memory import Pair, check_refused
+from tests.support.memory import Pair, check_refused, feed, plain_record
 from tests.support.scripted import Edit, Item, NewRecord, ScriptedClient, ScriptedServer, honest, on
 from tests.support.tls12 import client12, handshake, server12
 from trustls.config import ClientConfig, ServerConfig
 from trustls.connection import ServerConnection
 from trustls.crypto.signatures import sign
 from trustls.errors import (
+    AlertDescription,
     CertificateProblem,
     CertificateRejected,
     DecodeError,
@@ -118,11 +119,15 @@ def test_server_refuses_client_hello(fields: dict[str, Any], error: type[Any], r
     refused(changed(ClientHello, **fields), reason, error)
 
 
-@pytest.mark.parametrize("group", [NamedGroup.FFDHE2048, NamedGroup.X25519MLKEM768], ids=repr)
-def test_server_refuses_a_client_without_a_group_of_ours(group: NamedGroup) -> None:
+@pytest.mark.parametrize(
+    "groups",
+    [(NamedGroup.FFDHE2048,), (NamedGroup.X25519MLKEM768,), None],
+    ids=["of TLS 1.2", "of TLS 1.3", "not said"],
+)
+def test_server_refuses_a_client_without_a_group_of_ours(groups: tuple[NamedGroup, ...] | None) -> None:
     """With a key that is on no curve: what the client lacks is the exchange alone."""
     refused(
-        changed(ClientHello, supported_groups=(group,)),
+        changed(ClientHello, supported_groups=groups),
         Incompatibility.NO_COMMON_GROUP,
         PeerIncompatible,
         server=server12(credentials=[server_credential("rsa-2048")]),
@@ -148,7 +153,6 @@ def test_server_answers_a_newer_version_with_tls12(version: int) -> None:
         {"signed_certificate_timestamp": True},
         {"padding": 300},
         {"cipher_suites": (CipherSuite(0x0A0A), *client12().parameters.cipher_suites, CipherSuite(0x1301))},
-        {"supported_groups": None},
         {"ec_point_formats": None},
         {"ec_point_formats": (ECPointFormat(1), ECPointFormat.UNCOMPRESSED)},
         {"renegotiation_info": None},
@@ -411,6 +415,18 @@ def test_server_refuses_a_second_finished() -> None:
     failure = joined.server.failure
     assert isinstance(failure, PeerMisbehaved)
     assert failure.reason is Misbehaviour.UNEXPECTED_MESSAGE
+
+
+@pytest.mark.parametrize("tail", [b"\x0b", CertificateMessage12(certificates=()), handshake(99)], ids=repr)
+def test_server_refuses_bytes_behind_the_client_hello(tail: Item) -> None:
+    """It is the server's turn then, and nothing of its own goes out before that is seen."""
+    server = ServerConnection(server12(client_auth=required()))
+    client = ScriptedClient(client12(), on(ClientHello, lambda hello: (hello, tail)))
+    feed(server, [client.data_to_send()])
+    answer = server.data_to_send()
+    assert answer == plain_record(21, bytes([2, AlertDescription.UNEXPECTED_MESSAGE])), "more than an alert went out"
+    feed(client, [answer])
+    check_refused(Pair(client, server), "server", PeerMisbehaved, Misbehaviour.EXCESS_HANDSHAKE_DATA)
 
 
 @pytest.mark.parametrize("first", CLIENT_MESSAGES[1:-1], **name_of)

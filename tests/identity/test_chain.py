@@ -216,6 +216,16 @@ def test_way_that_is_too_long_gives_way_to_a_shorter_one() -> None:
     assert made([ALICE, ISSUING, MIDDLE, ROOT, crossed, *detour]).chain[3:] == (ROOT.certificate,)
 
 
+@pytest.mark.parametrize("levels", [1, 2])
+def test_key_that_cas_of_the_chain_have_too_leaves_no_doubt_about_the_leaf(levels: int) -> None:
+    """Odd, and nothing to be in doubt about: only one of the certificates is no CA."""
+    above = authority("CN=Middle", ROOT, key=ALICE.key, days=LONG) if levels == 2 else MIDDLE
+    shared = authority("CN=Issuing", above, key=ALICE.key, days=LONG)
+    alice = leaf(shared, key=ALICE.key, days=LONG)
+    for order in itertools.permutations([alice, shared, above]):
+        assert titles(made(order)) == ["CN=alice", "CN=Issuing", "CN=Middle"]
+
+
 # -- Refusals ---------------------------------------------------------------------------------------------------------
 
 
@@ -243,9 +253,11 @@ def test_two_certificates_for_the_key_are_refused_by_name() -> None:
     with pytest.raises(ConfigError, match="2 certificates are for this key, and one of them can be presented") as said:
         made([ALICE, renewed, ISSUING])
     assert str(said.value).count("CN=alice (issued by CN=Issuing") == 2
-    self_signed = authority("CN=alice", key=ALICE.key, days=LONG)
+    shared = authority("CN=Issuing", MIDDLE, key=ALICE.key, days=LONG)
+    with pytest.raises(ConfigError, match="3 certificates are for this key"):
+        made([ALICE, renewed, shared])
     with pytest.raises(ConfigError, match="2 certificates are for this key"):
-        made([self_signed, ALICE])
+        made([shared, authority("CN=Root", key=ALICE.key, days=LONG)])
 
 
 def test_key_of_none_of_the_certificates_is_refused() -> None:

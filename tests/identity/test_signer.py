@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, rsa, x25519
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from tests.support.identities import client_identity
-from tests.trust.issuing import authority, leaf
+from tests.trust.issuing import authority, leaf, marked_for_pss
 from trustls.crypto.signatures import BadSignature, WrongKey, verify
 from trustls.errors import ConfigError
 from trustls.identity.credential import Credential
@@ -207,36 +206,6 @@ def test_certificate_marked_for_rsa_pss_alone_takes_the_schemes_made_for_it() ->
     assert Credential([marked], Offers(S.RSA_PSS_PSS_SHA256)).signs_with_rsa
     with pytest.raises(ConfigError, match="it is for rsa_pss_pss_sha256, rsa_pss_pss_sha384"):
         Credential([marked], Offers(*PSS))
-
-
-def marked_for_pss(certificate: x509.Certificate) -> bytes:
-    """The same certificate with the OID id-RSASSA-PSS in its SubjectPublicKeyInfo; its signature is broken by that."""
-    der = certificate.public_bytes(Encoding.DER)
-    encryption, pss = bytes.fromhex("06092a864886f70d010101"), bytes.fromhex("06092a864886f70d01010a")
-    assert der.count(encryption + b"\x05\x00") == 1
-    # Without parameters any hash may be used (RFC 4055 3.1); NULL is not allowed, so two bytes less all the way up.
-    at = der.index(encryption)
-    return shortened(der[:at] + pss + der[at + len(encryption) + 2 :], at, 2)
-
-
-def shortened(der: bytes, at: int, by: int) -> bytes:
-    """Take `by` from the length of every element that holds the byte at `at`."""
-    changed = bytearray(der)
-    position = 0
-    while position < at:
-        length_of_length = changed[position + 1] & 0x7F if changed[position + 1] & 0x80 else 0
-        start = position + 2 + length_of_length
-        length = int.from_bytes(changed[position + 2 : start], "big") if length_of_length else changed[position + 1]
-        if position + by <= at < start + length:
-            new = length - by
-            if length_of_length:
-                changed[position + 2 : start] = new.to_bytes(length_of_length, "big")
-            else:
-                changed[position + 1] = new
-            position = start
-        else:
-            position = start + length
-    return bytes(changed)
 
 
 def test_certificate_whose_key_cannot_be_read_is_refused() -> None:

@@ -267,6 +267,151 @@ def test_key_log_has_the_early_secret_on_both_sides() -> None:
     assert "CLIENT_EARLY_TRAFFIC_SECRET" in {label for label, _, _ in logged["client"]}
 
 
+# -- Answered before the client's Finished ----------------------------------------------------------------------------
+
+
+def half_way(server: ServerConfig | None = None, client: ClientConfig | None = None) -> Pair:
+    """A server that has the client's first flight with its early data, and its own flight ready."""
+    server = server or taking()
+    joined = early(server, client or met(server))
+    feed(joined.server, [joined.client.data_to_send()])
+    assert joined.server.handshaking
+    return joined
+
+
+@pytest.mark.parametrize("answer", [b"answer", b"", bytes(100_000)], ids=len)
+def test_server_that_took_early_data_may_answer_at_once(answer: bytes) -> None:
+    """RFC 9846 2.3, 4.5.3: behind its Finished; it knows the client by the session. That saves the round trip."""
+    joined = half_way()
+    assert joined.server.early_data_accepted
+    joined.server.send(answer)
+    flight = joined.server.data_to_send()
+    assert answer[:20] not in flight or not answer, "it goes out in the clear"
+    assert feed(joined.client, [flight]) == answer
+    assert joined.server.handshaking, "nothing of the client's has come since"
+    joined.server.send(b" and more")
+    joined.run()
+    assert bytes(joined.client_got) == b" and more"
+    check_taken(joined)
+
+
+@pytest.mark.parametrize("split", [byte_by_byte, record_by_record, split_at([7, 100])])
+def test_early_answer_does_not_depend_on_how_it_is_delivered(split: Any) -> None:
+    joined = half_way()
+    joined.server.send(b"answer")
+    joined.split = split
+    joined.run()
+    assert bytes(joined.client_got) == b"answer"
+    check_taken(joined)
+
+
+def test_more_early_data_may_come_between_the_answers() -> None:
+    server = taking()
+    joined = pair(server, met(server))
+    for number in range(3):
+        joined.client.write_early(b"question %d" % number)
+        feed(joined.server, [joined.client.data_to_send()])
+        assert joined.server.read_early() == b"question %d" % number
+        joined.server.send(b"answer %d " % number)
+    joined.run()
+    assert bytes(joined.client_got) == b"answer 0 answer 1 answer 2 "
+    check_resumed(joined)
+
+
+def first_connection() -> Pair:
+    return pair(taking(), eager())
+
+
+def resumed_without_early_data() -> Pair:
+    server = taking()
+    return pair(server, met(server, early_data=False))
+
+
+def refused_early_data() -> Pair:
+    store = MemorySessions()
+    client = met(taking(policy={"store": store}))
+    return early(taking(0, policy={"store": store}), client)
+
+
+def replayed_early_data() -> Pair:
+    server = taking()
+    joined = early(server, met(server))
+    flight = joined.client.data_to_send()
+    feed(ServerConnection(server), [flight])
+    feed(joined.server, [flight])
+    return joined
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [first_connection, resumed_without_early_data, refused_early_data, replayed_early_data],
+    ids=lambda begin: begin.__name__,
+)
+def test_server_that_took_no_early_data_waits_for_the_clients_finished(begin: Any) -> None:
+    """Who is on the other side is not known, or not for certain, before that."""
+    joined = begin()
+    feed(joined.server, [joined.client.data_to_send()])
+    assert joined.server.handshaking
+    with pytest.raises(HandshakePending):
+        joined.server.send(b"too early")
+    joined.run().check_connected()
+    assert bytes(joined.client_got) == b""
+
+
+def test_nothing_is_sent_before_a_hello_has_come() -> None:
+    with pytest.raises(HandshakePending):
+        ServerConnection(taking()).send(b"too early")
+
+
+def test_client_waits_for_the_servers_finished_whatever_it_wrote_early() -> None:
+    server = taking()
+    joined = early(server, met(server))
+    with pytest.raises(HandshakePending):
+        joined.client.send(b"too early")
+
+
+def test_all_else_waits_for_the_clients_finished() -> None:
+    """RFC 9846 4.7.3: no KeyUpdate before it. And nobody may think that the handshake is done."""
+    joined = half_way()
+    server = joined.server
+    calls: list[Any] = [
+        server.update_keys,
+        lambda: server.update_keys(request_peer=False),
+        lambda: server.info,
+        lambda: server.export("EXPORTER-test", 32),
+    ]
+    for call in calls:
+        with pytest.raises(HandshakePending):
+            call()
+    assert server.failure is None
+    check_taken(joined.run())
+
+
+def test_server_that_closed_or_failed_half_way_sends_no_more() -> None:
+    joined = half_way()
+    joined.server.close()
+    with pytest.raises(ConnectionClosed):
+        joined.server.send(b"behind the end")
+    joined = half_way()
+    feed(joined.server, [plain_record(23, bytes(50))])
+    assert isinstance(joined.server.failure, PeerMisbehaved)
+    with pytest.raises(PeerMisbehaved):
+        joined.server.send(b"behind the end")
+
+
+def test_answer_that_went_out_early_is_not_taken_back_by_a_bad_finished() -> None:
+    """The client that had the session could read it; the connection ends all the same."""
+    server = taking()
+    scripted = ScriptedClient(met(server), on(Finished, lambda message: (replace(message, verify_data=bytes(48)),)))
+    scripted.write_early(DATA)
+    joined = Pair(scripted, ServerConnection(server))
+    feed(joined.server, [scripted.data_to_send()])
+    joined.server.send(b"answer")
+    joined.run()
+    check_refused(joined, "server", PeerMisbehaved, Misbehaviour.BAD_FINISHED)
+    assert bytes(joined.client_got) == b"answer"
+
+
 # -- The limit --------------------------------------------------------------------------------------------------------
 
 

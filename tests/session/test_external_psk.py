@@ -14,11 +14,19 @@ from tests.support.memory import Pair, check_refused, connect, pair
 from tests.support.scripted import Item, ScriptedClient, on
 from trustls.config import ClientConfig, ServerConfig
 from trustls.connection import ClientConnection, ServerConnection
-from trustls.errors import ConfigError, Misbehaviour, PeerMisbehaved
+from trustls.errors import (
+    AlertDescription,
+    ConfigError,
+    Incompatibility,
+    Misbehaviour,
+    PeerIncompatible,
+    PeerMisbehaved,
+)
 from trustls.handshake.client_sessions import offered_psks
 from trustls.handshake.retry_cookie import RetryCookies
 from trustls.session.psk import ExternalPsk, import_psk
 from trustls.session.tickets import StoredSessions, Tickets
+from trustls.trust.client_auth import ClientAuth
 from trustls.wire.enums import ProtocolVersion, PskKeyExchangeMode
 from trustls.wire.extensions import PskIdentity
 from trustls.wire.messages import ClientHello, HelloRetryRequest, NewSessionTicket, ServerHello
@@ -284,6 +292,84 @@ def test_age_of_an_external_key_means_nothing(age: int) -> None:
     assert offered.identity.obfuscated_ticket_age == 0
     aged = replace(offered, identity=PskIdentity(offered.identity.identity, age))
     check_by_key(rebound(client, server_of(plain()), lambda hello: hello, [aged]), [b"device 7"])
+
+
+# -- Servers that have keys and no certificate ------------------------------------------------------------------------
+
+
+def bare(psks: Iterable[ExternalPsk], **changes: Any) -> ServerConfig:
+    """A server that has nothing to show."""
+    return ServerConfig(external_psks=psks, **changes)
+
+
+@every_form
+@every_hash
+@pytest.mark.parametrize("groups", [None, ["secp521r1"]], ids=["at once", "after a retry"])
+def test_server_of_keys_alone_is_met_by_who_has_one(groups: list[str] | None, form: str, hash_name: str) -> None:
+    psks = FORMS[form](hash_name)
+    joined = connect(bare(psks, groups=groups), client_of(psks))
+    check_by_key(joined, [psk.identity for psk in psks])
+    assert joined.client.info.retried == (groups is not None)
+
+
+@pytest.mark.parametrize("auth", [None, required()], ids=["nobody asked", "certificates required"])
+@pytest.mark.parametrize("client", [client_config(), client_of(plain(identity=b"device 8"))], ids=["none", "another"])
+def test_server_of_keys_alone_has_nothing_for_others(client: ClientConfig, auth: ClientAuth | None) -> None:
+    server = bare(plain()) if auth is None else bare(plain(), client_auth=auth)
+    joined = pair(server, client).run()
+    failure = check_refused(joined, "server", PeerIncompatible, Incompatibility.NO_COMMON_PSK)
+    assert failure.alert is AlertDescription.HANDSHAKE_FAILURE
+
+
+def test_server_of_keys_alone_refuses_a_key_without_key_exchange() -> None:
+    """It would be taken as ever, were the mode not one that keeps nothing secret when the key becomes known."""
+    modes = (PskKeyExchangeMode.PSK_KE,)
+    joined = rebound(client_of(plain()), bare(plain()), lambda hello: replace(hello, psk_key_exchange_modes=modes))
+    check_refused(joined, "server", PeerIncompatible, Incompatibility.NO_COMMON_PSK)
+
+
+def test_server_of_keys_alone_refuses_the_wrong_key_of_a_known_name() -> None:
+    joined = pair(bare(plain()), client_of(plain(key=b"\x5a" * 32))).run()
+    check_refused(joined, "server", PeerMisbehaved, Misbehaviour.BAD_BINDER)
+
+
+def test_server_of_keys_alone_has_no_version_in_common_with_a_client_of_tls12() -> None:
+    joined = pair(bare(plain()), client_of(plain(), versions=["1.2"])).run()
+    check_refused(joined, "server", PeerIncompatible, Incompatibility.NO_COMMON_VERSION)
+
+
+# -- Binders that are none --------------------------------------------------------------------------------------------
+
+SHORT: Final = (1, 12, 31)
+
+
+def with_binder(client: ClientConfig, length: int) -> ScriptedClient:
+    """A client whose binders are of this length."""
+
+    def edit(hello: ClientHello) -> Iterable[Item]:
+        psks = hello.pre_shared_key
+        assert psks is not None
+        binders = tuple([bytes(length)] * len(psks.identities))
+        return (replace(hello, pre_shared_key=replace(psks, binders=binders)),)
+
+    return ScriptedClient(client, on(ClientHello, edit))
+
+
+@pytest.mark.parametrize("length", SHORT)
+def test_short_binder_of_the_key_that_is_taken_is_refused(length: int) -> None:
+    joined = Pair(with_binder(client_of(plain()), length), ServerConnection(server_of(plain()))).run()
+    failure = check_refused(joined, "server", PeerMisbehaved, Misbehaviour.BAD_BINDER)
+    assert failure.alert is AlertDescription.DECRYPT_ERROR
+
+
+@pytest.mark.parametrize("length", SHORT)
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_short_binder_of_a_key_that_is_not_taken_is_passed_over(version: str, length: int) -> None:
+    """Unknown in TLS 1.3; in TLS 1.2 all of it."""
+    server = server_of(plain(identity=b"device 8" if version == "1.3" else b"device 7"), versions=[version])
+    joined = Pair(with_binder(client_of(plain()), length), ServerConnection(server)).run()
+    check_full(joined)
+    assert str(joined.server.info.version) == f"TLSv{version}"
 
 
 # -- With sessions ----------------------------------------------------------------------------------------------------

@@ -77,9 +77,11 @@ def test_hello_bound_anew_is_accepted() -> None:
         lambda binder: bytes([binder[0] ^ 1]) + binder[1:],
         lambda binder: binder[:-1] + bytes([binder[-1] ^ 0x80]),
         lambda binder: binder[:32],
+        lambda binder: binder[:12],
+        lambda binder: binder[:1],
         lambda binder: binder + b"\0",
     ],
-    ids=["zeros", "first bit", "last bit", "cut", "longer"],
+    ids=["zeros", "first bit", "last bit", "cut", "shorter than any", "one byte", "longer"],
 )
 def test_server_refuses_a_binder_that_does_not_verify(change: Any) -> None:
     """Somebody shows a ticket that he has seen, and does not know its secret."""

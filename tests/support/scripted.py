@@ -85,6 +85,7 @@ class EditedFlow(Flow):
             early_data=connection._early_data,
             on_tls12=connection._speak_tls12,
             on_sent=None,
+            on_may_send=connection._allow_data,
             transcript=transcript,
         )
         self._edit = edit

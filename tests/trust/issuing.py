@@ -11,6 +11,7 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from trustls.trust.certificate import Certificate
@@ -132,3 +133,33 @@ def dns(*names: str) -> list[x509.GeneralName]:
 
 def raw(oid: str, content: bytes) -> x509.UnrecognizedExtension:
     return x509.UnrecognizedExtension(x509.ObjectIdentifier(oid), content)
+
+
+def marked_for_pss(certificate: x509.Certificate) -> bytes:
+    """The same certificate with the OID id-RSASSA-PSS in its SubjectPublicKeyInfo; its signature is broken by that."""
+    der = certificate.public_bytes(Encoding.DER)
+    encryption, pss = bytes.fromhex("06092a864886f70d010101"), bytes.fromhex("06092a864886f70d01010a")
+    assert der.count(encryption + b"\x05\x00") == 1
+    # Without parameters any hash may be used (RFC 4055 3.1); NULL is not allowed, so two bytes less all the way up.
+    at = der.index(encryption)
+    return shortened(der[:at] + pss + der[at + len(encryption) + 2 :], at, 2)
+
+
+def shortened(der: bytes, at: int, by: int) -> bytes:
+    """Take `by` from the length of every element that holds the byte at `at`."""
+    changed = bytearray(der)
+    position = 0
+    while position < at:
+        length_of_length = changed[position + 1] & 0x7F if changed[position + 1] & 0x80 else 0
+        start = position + 2 + length_of_length
+        length = int.from_bytes(changed[position + 2 : start], "big") if length_of_length else changed[position + 1]
+        if position + by <= at < start + length:
+            new = length - by
+            if length_of_length:
+                changed[position + 2 : start] = new.to_bytes(length_of_length, "big")
+            else:
+                changed[position + 1] = new
+            position = start
+        else:
+            position = start + length
+    return bytes(changed)

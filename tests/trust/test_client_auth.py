@@ -11,7 +11,7 @@ from tests.trust.issuing import NOW, authority, dn, dns, leaf
 from trustls.danger import AcceptAnyCertificate
 from trustls.errors import CertificateProblem, CertificateRejected, ConfigError
 from trustls.trust.client_auth import ClientAuth, ClientAuthMode
-from trustls.trust.hints import MAX_ENCODED, Hint, authorities, check_size
+from trustls.trust.hints import JSSE_LIMIT, MAX_ENCODED, Hint, authorities, check_size, encoded_size
 from trustls.trust.names import ServerName
 from trustls.trust.path import PathLimits
 from trustls.trust.roots import RootCertStore
@@ -103,12 +103,16 @@ def test_hints_that_do_not_fit_say_how_many_would() -> None:
         assert len(authorities(names_of(100, fitting))) == fitting
 
 
-def test_hints_over_32_kib_warn() -> None:
-    with pytest.warns(UserWarning, match=r"32844 bytes.*hints=\(\)"):
-        check_size(names_of(100, 322))
+def test_hints_near_32_kib_warn() -> None:
+    """Java counts the whole message, of which the names are not all."""
+    sizes = [encoded_size(names_of(100, length)) for length in range(300, 330)]
+    over = 300 + next(index for index, size in enumerate(sizes) if size > JSSE_LIMIT)
+    assert sizes[over - 300] < 0x8000, "the limit is that of the message, not that of the names"
+    with pytest.warns(UserWarning, match=rf"{sizes[over - 300]} bytes.*hints=\(\)"):
+        check_size(names_of(100, over))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        check_size(names_of(100, 321))
+        check_size(names_of(100, over - 1))
 
 
 def test_client_auth_modes() -> None:

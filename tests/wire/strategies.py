@@ -87,7 +87,7 @@ _SHARES = st.builds(KeyShareEntry, _enum(NamedGroup), _TICKET)
 
 
 def _psks() -> st.SearchStrategy[OfferedPsks]:
-    one = st.tuples(st.builds(PskIdentity, _TICKET, st.integers(0, 2**32 - 1)), st.binary(min_size=32, max_size=255))
+    one = st.tuples(st.builds(PskIdentity, _TICKET, st.integers(0, 2**32 - 1)), st.binary(min_size=1, max_size=255))
     return st.lists(one, min_size=1, max_size=4).map(
         lambda pairs: OfferedPsks(tuple(psk for psk, _ in pairs), tuple(binder for _, binder in pairs))
     )
@@ -131,9 +131,10 @@ _FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "CertificateRequest12.certificate_authorities": _tuples(names(), least=0),
     "NewSessionTicket12.ticket": _OCTETS,
     # Extensions.
-    "ClientHello.server_name": st.text(st.characters(max_codepoint=127), min_size=1, max_size=255),
+    "ClientHello.server_name": st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=255),
     "ClientHello.status_request": st.builds(StatusRequest, _tuples(_TICKET, least=0), _OCTETS),
     "CertificateEntry.status_request": _TICKET,
+    "ServerHello.supported_groups": _OCTETS,
     "use_srtp": _OCTETS,
     "ClientHello.alpn": _tuples(st.binary(min_size=1, max_size=255)),
     "alpn": st.binary(min_size=1, max_size=255),

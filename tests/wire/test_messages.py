@@ -247,6 +247,21 @@ def test_pre_shared_key_needs_a_binder_for_each_identity() -> None:
     assert reason_of(ClientHello, client_hello(pre_shared_key=lonely).encode()) is Misbehaviour.BAD_PSK_OFFER
 
 
+def test_binder_of_any_length_is_read() -> None:
+    """RFC 9846 4.3.11 says 32 bytes at least. Who takes its key compares it, and nobody else looks at it."""
+    identities = tuple([PskIdentity(b"ticket %d" % length, 1) for length in (1, 12, 31, 32, 255)])
+    hello = client_hello(pre_shared_key=OfferedPsks(identities, (b"b", b"b" * 12, b"b" * 31, b"b" * 32, b"b" * 255)))
+    assert ClientHello.parse(hello.encode()) == hello
+
+
+@pytest.mark.parametrize("binders", [b"", b"\0", b"\0\1b"], ids=["no list", "empty binder", "empty and good"])
+def test_binder_of_no_length_is_refused(binders: bytes) -> None:
+    identities = b"\0\1a\0\0\0\1" * 2
+    body = len(identities).to_bytes(2, "big") + identities + len(binders).to_bytes(2, "big") + binders
+    hello = client_hello(unknown_extensions=((int(ExtensionType.PRE_SHARED_KEY), body),))
+    assert reason_of(ClientHello, hello.encode()) is Misbehaviour.BAD_LENGTH
+
+
 def test_grease_values_survive_everywhere() -> None:
     hello = client_hello(
         cipher_suites=(CipherSuite(0x0A0A), CipherSuite.TLS_AES_128_GCM_SHA256),
@@ -267,9 +282,13 @@ def test_grease_values_survive_everywhere() -> None:
         (b"\0\3\0\0\0", Misbehaviour.BAD_LENGTH),
         (b"\0\4\1\0\1x", Misbehaviour.MALFORMED),
         (b"\0\5\0\0\2\xc3\xa9", Misbehaviour.MALFORMED),
+        (b"\0\6\0\0\3a\0b", Misbehaviour.MALFORMED),
+        (b"\0\6\0\0\3a b", Misbehaviour.MALFORMED),
+        (b"\0\6\0\0\3a\nb", Misbehaviour.MALFORMED),
+        (b"\0\6\0\0\3a\x7fb", Misbehaviour.MALFORMED),
         (b"\0\10\0\0\1a\0\0\1b", Misbehaviour.TRAILING_BYTES),
     ],
-    ids=["no names", "empty name", "other name type", "not ASCII", "two names"],
+    ids=["no names", "empty name", "other name type", "not ASCII", "NUL", "space", "new line", "DEL", "two names"],
 )
 def test_server_name_that_names_no_one_host_is_refused(body: bytes, reason: Misbehaviour) -> None:
     hello = client_hello(unknown_extensions=((int(ExtensionType.SERVER_NAME), body),))
@@ -293,13 +312,28 @@ def test_server_name_that_names_no_one_host_is_refused(body: bytes, reason: Misb
         (ExtensionType.CERTIFICATE_AUTHORITIES, b"\0\2\0\0"),
         (ExtensionType.PADDING, b"\0\1"),
         (ExtensionType.RECORD_SIZE_LIMIT, b"\0\x3f"),
-        (ExtensionType.STATUS_REQUEST, b"\2\0\0\0\0"),
+        (ExtensionType.STATUS_REQUEST, b""),
+        (ExtensionType.STATUS_REQUEST, b"\1\0\0\0"),
     ],
     ids=lambda value: value.hex() if isinstance(value, bytes) else str(value),
 )
 def test_extension_that_holds_what_it_cannot_hold_is_refused(kind: ExtensionType, body: bytes) -> None:
     hello = client_hello(unknown_extensions=((int(kind), body),))
     assert refuses(ClientHello, hello.encode()), f"{kind} is read from {body.hex()}"
+
+
+@pytest.mark.parametrize("body", [b"\2\0\0\0\0", b"\2", b"\xff any shape"], ids=repr)
+def test_status_request_of_another_type_asks_for_nothing(body: bytes) -> None:
+    """RFC 6066 8: the shape of what follows goes with the type, and ocsp is the only one that is known."""
+    read = ClientHello.parse(client_hello(unknown_extensions=((int(ExtensionType.STATUS_REQUEST), body),)).encode())
+    assert read.status_request is None
+
+
+def test_supported_groups_of_a_server_hello_are_read_as_they_are() -> None:
+    """Some servers of TLS 1.2 send them. They mean nothing there, whatever is in them."""
+    for body in (b"", b"\0\2\0\x1d", b"\0\1"):
+        hello = small(ServerHello, supported_groups=body)
+        assert ServerHello.parse(hello.encode()).supported_groups == body
 
 
 @pytest.mark.parametrize(

@@ -53,8 +53,11 @@ class Connection(RecordIntake):
 
     @property
     def peer(self) -> Peer | None:
-        """Who the other side is, verified; None for a client that presented no certificate, or before that is known."""
-        return None if self._established is None else self._established.peer
+        """Who the other side is, verified; None for a client that presented no certificate, or before that is known.
+
+        A client whose early data is taken is known by its session, before its handshake is done.
+        """
+        return self._early_peer if self._established is None else self._established.peer
 
     @property
     def peer_closed(self) -> bool:
@@ -95,11 +98,13 @@ class Connection(RecordIntake):
         """
         if self._failure is None and not self._peer_closed:
             what = "during the handshake" if self.handshaking else "without a close_notify"
-            self._fail(UnexpectedEOF(f"the transport ended {what}"))
+            self._fail(UnexpectedEOF(f"the transport ended {what}{self._told_at_eof()}"))
         self._raise_failure()
 
     def send(self, data: Data) -> None:
         """Seal application data. The records wait in `data_to_send`, whatever their size.
+
+        A server that takes early data may send as soon as its own Finished is out: the client is known by its session.
 
         Raises:
             HandshakePending: the handshake is not finished.
@@ -162,6 +167,10 @@ class Connection(RecordIntake):
             raise ValueError(f"an exporter gives 1 to {exporter.max_length} bytes for a label of at most 249 bytes")
         return exporter.export(encoded, context, length)
 
+    def _told_at_eof(self) -> str:
+        """What may have made the peer hang up, if there is a guess."""
+        return ""
+
     # -- Sending ------------------------------------------------------------------------------------------------------
 
     def _send_data(self, data: memoryview) -> None:
@@ -174,6 +183,7 @@ class Connection(RecordIntake):
             self._writer.write_data(sealer, data)
             return
         while sealer.sequence + self._writer.records_needed(len(data)) >= sealer.limit:
+            self._facts()  # A KeyUpdate needs a finished handshake.
             # The last record under the old key is the KeyUpdate itself.
             fits = (sealer.limit - 1 - sealer.sequence) * MAX_PLAINTEXT
             if fits > 0:
@@ -185,7 +195,8 @@ class Connection(RecordIntake):
 
     def _check_open(self) -> None:
         """Refuse to send before the handshake is done, after a failure, and after `close`."""
-        self._facts()
+        if not self._half_rtt:
+            self._facts()
         self._raise_failure()
         if self._close_sent:
             raise ConnectionClosed("this side has sent its close_notify")
@@ -283,6 +294,10 @@ class ClientConnection(Connection):
             flow, self._parameters, request, established, self._answer, self._sending_secret
         )
         self._resume(None)
+
+    def _told_at_eof(self) -> str:
+        told = self._answer.told()
+        return f"; the server had asked for a certificate (some hang up on a wrong one), and {told}" if told else ""
 
     def _sending_secret(self) -> TrafficSecret:
         sealer = self._sealer()

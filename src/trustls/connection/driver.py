@@ -24,7 +24,8 @@ from trustls.protocol.early_data import EarlyData
 from trustls.protocol.joiner import HandshakeJoiner
 from trustls.protocol.record import Opener, RecordOpener, RecordSealer, RecordWriter, Sealer
 from trustls.protocol.transcript import Transcript
-from trustls.wire.enums import HandshakeType
+from trustls.trust.verifiers import Peer
+from trustls.wire.enums import HandshakeType, ProtocolVersion
 from trustls.wire.messages import (
     CertificateMessage,
     CertificateRequest,
@@ -53,10 +54,12 @@ class HandshakeDriver:
         "_change_cipher_specs",
         "_close_sent",
         "_early_data",
+        "_early_peer",
         "_empty_records",
         "_established",
         "_failure",
         "_flow",
+        "_half_rtt",
         "_handshake",
         "_idle_messages",
         "_incoming",
@@ -76,7 +79,9 @@ class HandshakeDriver:
     is_client: bool
 
     def __init__(self, pad_records_to: int) -> None:
-        self._writer = RecordWriter(pad_records_to)
+        # RFC 9846 5.1: a first ClientHello may say TLS 1.0, and with old servers had better.
+        first_version = ProtocolVersion.TLS1_0 if self.is_client else ProtocolVersion.TLS1_2
+        self._writer = RecordWriter(pad_records_to, first_version=first_version)
         self._opener: RecordOpener | None = None
         self._joiner = HandshakeJoiner()
         self._incoming = b""
@@ -98,6 +103,8 @@ class HandshakeDriver:
         self._change_cipher_specs = 0
         self._awaited_opener: RecordOpener | None = None
         self._tls12 = False
+        self._half_rtt = False
+        self._early_peer: Peer | None = None
 
     @property
     def handshaking(self) -> bool:
@@ -146,12 +153,17 @@ class HandshakeDriver:
             early_data=self._early_data,
             on_tls12=self._speak_tls12,
             on_sent=self._trace_sent,
+            on_may_send=self._allow_data,
             transcript=transcript,
         )
 
     def _use_opener(self, opener: RecordOpener) -> None:
         self._opener = opener
         self._early_data.stop_taking()
+
+    def _allow_data(self, peer: Peer | None) -> None:
+        self._half_rtt = True
+        self._early_peer = peer
 
     def _speak_tls12(self) -> None:
         self._tls12 = True
@@ -328,6 +340,7 @@ class HandshakeDriver:
         sealer = self._sealer()
         if not isinstance(sealer, Sealer):
             raise ConfigError("TLS 1.2 has no key update")
+        self._facts()  # RFC 9846 4.7.3: not before the handshake is done.
         message = KeyUpdate(update_requested=request_peer)
         raw = encode_message(message)
         self._writer.queue_handshake(raw)
@@ -347,6 +360,9 @@ class HandshakeDriver:
 
     def _fail(self, error: TLSError) -> None:
         """Latch the first failure and queue its alert; keys and handshake state are dropped."""
+        if not isinstance(error, InternalError):
+            # The frames that it came through hold secrets, and would live, and be printed, as long as it does.
+            error.__traceback__ = error.__context__ = None
         self._failure = error
         if error.alert is not None and not self._close_sent:
             self._send_alert(FATAL, error.alert)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from trustls import trace
-from trustls.connection.driver import MAX_WARNINGS, WARNING, HandshakeDriver, internal_error
+from trustls.connection.driver import FATAL, MAX_WARNINGS, WARNING, HandshakeDriver, internal_error
 from trustls.errors import AlertDescription, AlertReceived, Misbehaviour, PeerMisbehaved, TLSError, UnexpectedEOF
 from trustls.protocol.buffers import BUFFER_SIZE, BUFFERS
 from trustls.protocol.record import HEADER_LENGTH, MAX_CIPHERTEXT, MAX_PLAINTEXT, Opener
@@ -15,6 +15,9 @@ _CHANGE_CIPHER_SPEC: Final = int(ContentType.CHANGE_CIPHER_SPEC)
 _ALERT: Final = int(ContentType.ALERT)
 _HANDSHAKE: Final = int(ContentType.HANDSHAKE)
 _APPLICATION_DATA: Final = int(ContentType.APPLICATION_DATA)
+
+# What may come in the clear although there are keys: for middleboxes, and from a peer that has no keys yet.
+_MAY_BE_CLEAR: Final = frozenset((_CHANGE_CIPHER_SPEC, _ALERT))
 
 # What a peer may do before it must send something of use. Each is far above what an honest one does.
 _MAX_EMPTY_RECORDS: Final = 32
@@ -53,7 +56,7 @@ class RecordIntake(HandshakeDriver):
                 header = data[position:body]
                 size = header[3] << 8 | header[4]
                 following = body + size
-                if opener is None or (header[0] != _APPLICATION_DATA and opener.hides_type):
+                if opener is None or (header[0] in _MAY_BE_CLEAR and opener.hides_type):
                     self._check_plain_header(header, size)
                     if following > end:
                         break
@@ -66,9 +69,11 @@ class RecordIntake(HandshakeDriver):
                     try:
                         kind, stop = opener.open(bytes(header), data[body:following], out_view, filled)
                     except PeerMisbehaved as error:
-                        self._skip_or_raise(size, error)
+                        self._skip_or_raise(header[0], size, error)
                         position = following
                         continue
+                    if header[0] != _APPLICATION_DATA and opener.hides_type:
+                        raise PeerMisbehaved(Misbehaviour.UNEXPECTED_RECORD, "TLS 1.3 encrypts all as application_data")
                     if kind == _APPLICATION_DATA and stop > filled and self._established is not None:
                         if not self._joiner.is_empty or self._is_answered:
                             raise PeerMisbehaved(Misbehaviour.INTERLEAVED_RECORD)
@@ -171,6 +176,8 @@ class RecordIntake(HandshakeDriver):
         if len(content) != 2:
             raise PeerMisbehaved(Misbehaviour.BAD_ALERT, f"{len(content)} bytes")
         trace.alert(self.is_client, trace.RECEIVED, content[1])
+        if content[0] not in {WARNING, FATAL}:
+            raise PeerMisbehaved(Misbehaviour.UNKNOWN_ALERT_LEVEL, str(content[0]))
         if content[1] == AlertDescription.CLOSE_NOTIFY:
             self._peer_closed = True
             if self.handshaking:
@@ -180,6 +187,9 @@ class RecordIntake(HandshakeDriver):
             self._warnings += 1
             if self._warnings > MAX_WARNINGS:
                 raise PeerMisbehaved(Misbehaviour.TOO_MANY_WARNINGS)
+        elif content[0] == WARNING and self._opener is not None and self._opener.hides_type:
+            # RFC 9846 6: TLS 1.3 has no other warnings.
+            raise PeerMisbehaved(Misbehaviour.BAD_ALERT, f"{AlertReceived(content[1])}, as a warning")
         else:
             # RFC 9846 6.2: all other alerts are fatal, whatever level they claim.
             raise self._refusal(content[1])
@@ -193,9 +203,10 @@ class RecordIntake(HandshakeDriver):
         unnamed = self.is_client and self._opener is None and alert[1] == AlertDescription.UNRECOGNIZED_NAME
         return alert[0] == WARNING and (self._tls12 or unnamed)
 
-    def _skip_or_raise(self, size: int, error: PeerMisbehaved) -> None:
+    def _skip_or_raise(self, kind: int, size: int, error: PeerMisbehaved) -> None:
         """Pass over a record that does not decrypt, while rejected early data may be coming (RFC 9846 4.3.10)."""
-        if not self._early_data.skippable or error.reason is not Misbehaviour.BAD_RECORD_MAC:
+        skippable = kind == _APPLICATION_DATA and self._early_data.skippable
+        if not skippable or error.reason is not Misbehaviour.BAD_RECORD_MAC:
             raise error
         self._early_data.skip_record(size)
 

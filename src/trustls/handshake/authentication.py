@@ -24,7 +24,9 @@ from trustls.identity.request import CredentialRequest
 from trustls.identity.selection import OfferedHello, chosen_for_server, first_that_fits
 from trustls.trust.certificate import Certificate
 from trustls.trust.client_auth import ClientAuth, ClientAuthMode
+from trustls.trust.extensions import KeyUsage
 from trustls.trust.names import ServerName
+from trustls.trust.signatures import is_pss_key
 from trustls.trust.verifiers import Peer
 from trustls.wire.enums import ExtensionType, ProtocolVersion, SignatureScheme
 from trustls.wire.messages import (
@@ -42,8 +44,8 @@ CLIENT_CONTEXT: Final = b"TLS 1.3, client CertificateVerify"
 _MAX_LISTED: Final = 8
 _NO_EXTENSIONS: Final[frozenset[int]] = frozenset()
 
-# More than any honest chain, and a bound on what path validation is handed.
-MAX_CERTIFICATES: Final = 16
+# A bound on what is parsed; `PathLimits` says how many may be verified.
+MAX_CERTIFICATES: Final = 64
 
 
 def signed_content(context: bytes, transcript_hash: bytes) -> bytes:
@@ -173,6 +175,7 @@ async def authenticated_client(
         offered=server.provider.schemes13,
         context=CLIENT_CONTEXT,
         transcript_hash=transcript_hash,
+        any_usage=peer.error is not None,
     )
     return peer
 
@@ -271,10 +274,16 @@ def check_certificate_verify(
     offered: tuple[SignatureScheme, ...],
     context: bytes,
     transcript_hash: bytes,
+    any_usage: bool = False,
 ) -> None:
-    """Refuse a peer that does not hold the key of `leaf`. `transcript_hash` is over all up to its Certificate."""
+    """Refuse a peer that does not hold the key of `leaf`. `transcript_hash` is over all up to its Certificate.
+
+    `any_usage` lets a key sign that may not: where that stands in a report already.
+    """
     content = signed_content(context, transcript_hash)
-    _check_signature(leaf, proof.scheme, proof.signature, content, offered=offered, any_curve=False)
+    _check_signature(
+        leaf, proof.scheme, proof.signature, content, offered=offered, any_curve=False, any_usage=any_usage
+    )
 
 
 def _check_signature(
@@ -285,9 +294,24 @@ def _check_signature(
     *,
     offered: tuple[SignatureScheme, ...],
     any_curve: bool,
+    any_usage: bool,
 ) -> None:
     if scheme not in offered:
         raise PeerMisbehaved(Misbehaviour.SCHEME_NOT_OFFERED, str(scheme))
+    if is_pss_key(leaf):
+        # RFC 9846 4.3.3: the schemes named rsae and pkcs1 are for keys marked rsaEncryption; those named pss are not
+        # offered here.
+        raise PeerMisbehaved(Misbehaviour.SCHEME_NOT_FOR_KEY, f"{scheme}, and a key that is marked for RSASSA-PSS")
+    usage = None if any_usage else leaf.key_usage_bits
+    if usage is not None and not usage & KeyUsage.DIGITAL_SIGNATURE:
+        # RFC 9846 4.5.1.2: whoever verifies the certificate, its key must be allowed to sign.
+        raise CertificateRejected(
+            CertificateProblem.WRONG_KEY_USAGE,
+            f"the key of {leaf.title} may not make the signatures of a handshake",
+            certificate=leaf,
+            expected="digitalSignature",
+            remedy=f"issue {leaf.title} anew with digitalSignature in keyUsage",
+        )
     try:
         verify(leaf.public_key, scheme, signature, content, any_curve=any_curve)
     except WrongKey as error:
@@ -322,9 +346,10 @@ def check_signature12(
     content: bytes,
     *,
     offered: tuple[SignatureScheme, ...],
+    any_usage: bool = False,
 ) -> None:
-    """Refuse a peer that does not hold the key of `leaf`."""
-    _check_signature(leaf, scheme, signature, content, offered=offered, any_curve=True)
+    """Refuse a peer that does not hold the key of `leaf`; `any_usage` as in `check_certificate_verify`."""
+    _check_signature(leaf, scheme, signature, content, offered=offered, any_curve=True, any_usage=any_usage)
 
 
 def is_rsa(leaf: Certificate) -> bool:

@@ -26,6 +26,7 @@ from trustls.handshake.key_log import log_master_secret
 from trustls.handshake.parameters import ClientParameters
 from trustls.handshake.solicited import check_solicited
 from trustls.identity.request import CredentialRequest
+from trustls.identity.signer import curve_of
 from trustls.protocol.key_schedule12 import DirectionKeys12, Exporter12, MasterSecret
 from trustls.protocol.record import Opener12, Sealer12
 from trustls.session.state import MAX_LIFETIME, ClientSession
@@ -242,6 +243,10 @@ async def _authenticate_server(
     peer = await verified_server(flow, client, server_name, chain, ocsp_response=ocsp_response)
     if is_rsa(chain[0]) != suite.signs_with_rsa:
         raise PeerMisbehaved(Misbehaviour.KEY_NOT_FOR_SUITE, f"{suite.suite}")
+    curve = curve_of(chain[0])
+    if curve is not None and not any(item.group == curve for item in client.provider.ecdhe_groups):
+        # RFC 8422 5.1: the groups on offer are those of certificates as well.
+        raise PeerMisbehaved(Misbehaviour.GROUP_NOT_OFFERED, f"the certificate's key is on {curve}")
     check_signature12(
         chain[0],
         exchange.scheme,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from trustls.crypto.aead import SuiteAlgorithms
 from trustls.crypto.key_exchange import BadKeyShare, PrivateShare
@@ -52,6 +52,8 @@ Shares = dict[NamedGroup, PrivateShare]
 _SERVER_HELLO_EXTENSIONS = frozenset(
     (ExtensionType.SUPPORTED_VERSIONS, ExtensionType.KEY_SHARE, ExtensionType.PRE_SHARED_KEY)
 )
+# It comes back beside a ticket, in 2^16 bytes of extensions. Real ones have a few hundred bytes.
+_MAX_COOKIE = 1 << 12
 _STAPLED = frozenset((ExtensionType.STATUS_REQUEST,))
 _RETRY_EXTENSIONS = frozenset((ExtensionType.SUPPORTED_VERSIONS, ExtensionType.KEY_SHARE, ExtensionType.COOKIE))
 # RFC 9846 4.2.4: a retry may carry a cookie that nobody asked for.
@@ -75,7 +77,7 @@ class _Greeting:
     hello: ClientHello
     suite: SuiteAlgorithms
     group: NamedGroup
-    shared_secret: bytes
+    shared_secret: bytes = field(repr=False)
     psk: OfferedPsk | None
     retried: bool
 
@@ -253,6 +255,8 @@ def _second_hello(
     """The ClientHello that `retry` asks for, which changes nothing else (RFC 9846 4.2.2)."""
     if retry.key_share is None and retry.cookie is None:
         raise PeerMisbehaved(Misbehaviour.NEEDLESS_HELLO_RETRY)
+    if retry.cookie is not None and len(retry.cookie) > _MAX_COOKIE:
+        raise PeerMisbehaved(Misbehaviour.COOKIE_TOO_LONG, f"{len(retry.cookie)} bytes")
     if retry.key_share is not None:
         if retry.key_share in shares:
             raise PeerMisbehaved(Misbehaviour.RETRY_GROUP_ALREADY_SENT, str(retry.key_share))

@@ -147,6 +147,10 @@ class TicketReceiver:
         self._peer = peer
         self._credential = credential
 
+    def presented(self, credential: Credential) -> None:
+        """This side has shown who it is after the handshake: tickets from now on may stand for that."""
+        self._credential = credential
+
     def take(self, ticket: NewSessionTicket) -> None:
         """Keep the session of a ticket, unless it is good for nothing, or too long for a ClientHello to carry."""
         if not ticket.lifetime or len(ticket.ticket) > MAX_TICKET:

@@ -16,6 +16,7 @@ from trustls.protocol.early_data import EarlyData
 from trustls.protocol.joiner import HandshakeJoiner
 from trustls.protocol.record import RecordOpener, RecordSealer, RecordWriter
 from trustls.protocol.transcript import Transcript
+from trustls.trust.verifiers import Peer
 from trustls.wire.messages import HandshakeMessage, encode_message
 
 T = TypeVar("T")
@@ -76,7 +77,18 @@ class ChangeCipherSpec:
 class Flow:
     """One handshake's view of its connection."""
 
-    __slots__ = ("_early_data", "_held", "_joiner", "_on_sent", "_on_tls12", "_reader_changed", "_writer", "transcript")
+    __slots__ = (
+        "_early_data",
+        "_held",
+        "_in_flights",
+        "_joiner",
+        "_on_may_send",
+        "_on_sent",
+        "_on_tls12",
+        "_reader_changed",
+        "_writer",
+        "transcript",
+    )
 
     def __init__(
         self,
@@ -87,9 +99,13 @@ class Flow:
         early_data: EarlyData,
         on_tls12: Callable[[], None],
         on_sent: Callable[[HandshakeMessage, bytes], None] | None,
+        on_may_send: Callable[[Peer | None], None] | None = None,
         transcript: Transcript | None = None,
     ) -> None:
         self.transcript = Transcript() if transcript is None else transcript
+        # After the handshake messages are no flights: others may stand behind the one that is answered.
+        self._in_flights = transcript is None
+        self._on_may_send = on_may_send
         self._held: list[tuple[HandshakeMessage, bytes]] | None = None
         self._writer = writer
         self._joiner = joiner
@@ -110,6 +126,9 @@ class Flow:
 
     def send(self, message: HandshakeMessage) -> None:
         """Add a message to the flight and to the transcript."""
+        if self._in_flights and not self._joiner.is_empty:
+            # RFC 9846 5.1: what comes before a change of keys, and before the other's turn, ends with its record.
+            raise PeerMisbehaved(Misbehaviour.EXCESS_HANDSHAKE_DATA)
         raw = encode_message(message)
         self.transcript.add(raw)
         if self._held is not None:
@@ -178,6 +197,11 @@ class Flow:
     def offer_early_data(self, limit: int) -> None:
         """Let the client write up to `limit` bytes of early data from now on."""
         self._early_data.offer(limit)
+
+    def may_send(self, peer: Peer | None) -> None:
+        """Let the server send data before the client's Finished: to one whose early data it takes, who is known."""
+        if self._on_may_send is not None:
+            self._on_may_send(peer)
 
     def settle_early_data(self, *, accepted: bool) -> None:
         """No more early data goes out; the client learns whether the server took it."""

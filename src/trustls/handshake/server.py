@@ -48,11 +48,11 @@ def _chosen_version(server: ServerParameters, hello: ClientHello) -> ProtocolVer
         # RFC 9846 E.2: without the extension the field says what the client speaks at the most.
         newest = min(hello.legacy_version, ProtocolVersion.TLS1_2)
         versions = (ProtocolVersion(newest),)
+    if CipherSuite.TLS_FALLBACK_SCSV in hello.cipher_suites and server.versions[0] not in versions:
+        # RFC 7507 3: this client could do better, and was kept from it.
+        raise PeerIncompatible(Incompatibility.INAPPROPRIATE_FALLBACK, f"to {', '.join(map(str, versions[:8]))}")
     for version in server.versions:
         if version in versions:
-            if CipherSuite.TLS_FALLBACK_SCSV in hello.cipher_suites and version != server.versions[0]:
-                # RFC 7507 3: this client could do better, and was kept from it.
-                raise PeerIncompatible(Incompatibility.INAPPROPRIATE_FALLBACK, f"to {version}")
             if b"\0" not in hello.compression_methods or (
                 version == ProtocolVersion.TLS1_3 and hello.compression_methods != b"\0"
             ):

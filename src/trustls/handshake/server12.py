@@ -34,7 +34,6 @@ from trustls.wire.enums import (
     CipherSuite,
     ClientCertificateType,
     ECPointFormat,
-    NamedGroup,
     ProtocolVersion,
     SignatureScheme,
 )
@@ -279,8 +278,8 @@ def _chosen_suite(server: ServerParameters, hello: ClientHello, credential: Cred
 
 
 def _chosen_group(server: ServerParameters, hello: ClientHello) -> KeyExchangeGroup:
-    # RFC 8422 4: who does not say takes any; P-256 is what everybody has.
-    offered = hello.supported_groups or (NamedGroup.SECP256R1,)
+    # RFC 8422 4 lets who does not say take any. Nobody that is alive does not say.
+    offered = hello.supported_groups or ()
     for item in server.provider.ecdhe_groups:
         if item.group in offered:
             return item
@@ -360,5 +359,12 @@ async def _authenticate_client(flow: Flow, server: ServerParameters, chain: tupl
     signed = flow.transcript.content()
     proof = await flow.receive(CertificateVerify)
     peer = await verified_client(flow, server, server.client_auth, chain)
-    check_signature12(chain[0], proof.scheme, proof.signature, signed, offered=server.provider.schemes12)
+    check_signature12(
+        chain[0],
+        proof.scheme,
+        proof.signature,
+        signed,
+        offered=server.provider.schemes12,
+        any_usage=peer.error is not None,
+    )
     return peer

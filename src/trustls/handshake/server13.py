@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from trustls.crypto.aead import SuiteAlgorithms
 from trustls.crypto.key_exchange import BadKeyShare, KeyExchangeGroup
@@ -41,6 +41,8 @@ from trustls.wire.messages import (
     ServerHello,
 )
 
+_POST_QUANTUM = frozenset((NamedGroup.X25519MLKEM768,))
+
 
 @dataclass(slots=True)
 class _Offer:
@@ -59,7 +61,7 @@ class _Greeting:
     offer: _Offer
     suite: SuiteAlgorithms
     group: NamedGroup
-    shared_secret: bytes
+    shared_secret: bytes = field(repr=False)
     alpn: bytes | None
     psk: AcceptedPsk | None
     early_traffic: TrafficSecret | None
@@ -108,6 +110,7 @@ async def server_handshake13(flow: Flow, server: ServerParameters, hello: Client
     flow.write_under(Sealer(traffic.server))
 
     if early_data:
+        flow.may_send(None if psk is None else psk.peer)
         await flow.receive(EndOfEarlyData)
         flow.read_under(Opener(secrets.client))
     peer = None
@@ -162,6 +165,8 @@ async def _agree(flow: Flow, server: ServerParameters, hello: ClientHello) -> _G
     hello = offer.hello
     alpn = chosen_alpn(server, hello)
     psk = await accepted_psk(flow, server, hello, suites)
+    if psk is None and not server.credentials:
+        raise PeerIncompatible(Incompatibility.NO_COMMON_PSK)
     if psk is None and not offer.schemes:
         raise PeerMisbehaved(Misbehaviour.MISSING_EXTENSION, "ClientHello without signature_algorithms")
     suite = suites[0] if psk is None else psk.suite
@@ -183,7 +188,8 @@ async def _agree(flow: Flow, server: ServerParameters, hello: ClientHello) -> _G
             pre_shared_key=None if psk is None else psk.index,
         )
     )
-    if hello.session_id and not retried:
+    if not retried:
+        # RFC 9846 E.4: required where there is a session id, allowed always, and some middleboxes look for it.
         flow.send_change_cipher_spec()
     flow.transcript.start(suite.hash)
     return _Greeting(offer, suite, group.group, shared_secret, alpn, psk, early_traffic, retried)
@@ -230,9 +236,9 @@ def _suite_for_retry(server: ServerParameters, offer: _Offer, suites: tuple[Suit
 
 
 def _skippable(server: ServerParameters) -> int:
-    """How many bytes of early data are passed over: what our tickets allow, and 64 KiB for those of other servers."""
+    """How many bytes of early data are passed over: what our tickets allow, and 16 KiB for those of other servers."""
     policy = server.resumption
-    return max(1 << 16, policy.max_early_data if isinstance(policy, StoredSessions) else 0)
+    return max(1 << 14, policy.max_early_data if isinstance(policy, StoredSessions) else 0)
 
 
 def _early_data(psk: AcceptedPsk | None, alpn: bytes | None, *, retried: bool) -> int:
@@ -243,7 +249,14 @@ def _early_data(psk: AcceptedPsk | None, alpn: bytes | None, *, retried: bool) -
 
 
 def _group_with_share(server: ServerParameters, offer: _Offer) -> KeyExchangeGroup | None:
-    """Our most preferred group among those the client sent a share for."""
+    """Our most preferred group among those the client sent a share for; None when it must be asked for another.
+
+    A share that is there saves a round trip, and all groups but one are as good as each other: where both sides could
+    have a secret that no quantum computer opens, it is worth the round trip.
+    """
+    preferred = next((item for item in server.provider.groups if item.group in offer.groups), None)
+    if preferred is not None and preferred.group in _POST_QUANTUM and preferred.group not in offer.shares:
+        return None
     return next((item for item in server.provider.groups if item.group in offer.shares), None)
 
 
@@ -277,8 +290,7 @@ async def _retry(
             cookie=cookie,
         )
     )
-    if first.hello.session_id:
-        flow.send_change_cipher_spec()
+    flow.send_change_cipher_spec()
     if first.hello.early_data:
         flow.skip_early_data(_skippable(server))
     flow.transcript.start_after_retry(suite.hash)

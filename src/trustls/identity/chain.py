@@ -85,6 +85,10 @@ def _leaf_of(pool: list[Certificate], key: PublicKey) -> Certificate:
         others = f", nor to any of the {len(pool) - 1} beside it" if len(pool) > 1 else ""
         raise KeyMismatch(f"the private key does not belong to the certificate {pool[0].title}{others}")
     if len(found) > 1:
+        # A CA that shares its key with what it issued is odd, and no reason to be in doubt.
+        leaves = [certificate for certificate in found if not _is_ca(certificate)]
+        if len(leaves) == 1:
+            return leaves[0]
         raise ConfigError(
             f"{len(found)} certificates are for this key, and one of them can be presented: {_listed(found)}; "
             "leave out the others, or make a credential of each"

@@ -263,13 +263,15 @@ class RecordWriter:
     """Turns messages, alerts and data into records, and keeps them until they are taken.
 
     Handshake messages under the same key share records until something else is sent, so that a flight is one record
-    where it fits. `pad_to`, when not 0, pads application data to a multiple of that many bytes.
+    where it fits. `pad_to`, when not 0, pads application data to a multiple of that many bytes. `first_version` is that
+    of the first flight's records, which nobody is to look at (RFC 9846 5.1); some old peers do.
     """
 
-    __slots__ = ("_chunks", "_handshake", "_sealer", "pad_to", "pending")
+    __slots__ = ("_chunks", "_handshake", "_sealer", "_version", "pad_to", "pending")
 
-    def __init__(self, pad_to: int = 0) -> None:
+    def __init__(self, pad_to: int = 0, *, first_version: ProtocolVersion = ProtocolVersion.TLS1_2) -> None:
         self._sealer: RecordSealer | None = None
+        self._version = first_version
         self._chunks: list[bytes | bytearray] = []
         self._handshake: list[bytes] = []
         self.pending = 0
@@ -296,6 +298,7 @@ class RecordWriter:
             self._handshake = []
             for start in range(0, len(flight), MAX_PLAINTEXT):
                 self._write(_HANDSHAKE, flight[start : start + MAX_PLAINTEXT])
+            self._version = ProtocolVersion.TLS1_2
 
     def queue_change_cipher_spec(self) -> None:
         """The record for middleboxes, always in the clear (RFC 9846 E.4)."""
@@ -311,8 +314,7 @@ class RecordWriter:
         if self._sealer is not None:
             self._append(self._sealer.seal(kind, payload))
         else:
-            # RFC 9846 5.1: the first ClientHello may say TLS 1.0 here for old peers; everybody takes TLS 1.2.
-            version = ProtocolVersion.TLS1_2.to_bytes(2, "big")
+            version = self._version.to_bytes(2, "big")
             self._append(b"%c%b%b%b" % (kind, version, len(payload).to_bytes(2, "big"), payload))
 
     def _append(self, chunk: bytes | bytearray) -> None:

@@ -22,8 +22,8 @@ Hints: TypeAlias = Hint | Iterable[Hint]
 # RFC 9846 4.3.2: in TLS 1.3 the list shares the 2^16-1 bytes of CertificateRequest.extensions with signature_algorithms
 # and the extension headers, so a little less than what the list itself may hold (and TLS 1.2 allows) fits.
 MAX_ENCODED = 0xFFFF - 255
-# What a Java client takes in one handshake message, unless told otherwise.
-JSSE_LIMIT = 0x8000
+# What a Java client takes in one handshake message, unless told otherwise; the same is left for what is not names.
+JSSE_LIMIT = 0x8000 - 255
 
 
 def authorities(hints: Hints) -> tuple[DistinguishedName, ...]:
@@ -40,6 +40,8 @@ def authorities(hints: Hints) -> tuple[DistinguishedName, ...]:
     """
     if isinstance(hints, (DistinguishedName, Certificate, x509.Certificate, x509.Name, bytes, str)):
         hints = (hints,)
+    elif not isinstance(hints, Iterable):
+        raise ConfigError(f"CA hints are names or certificates, not {type(hints).__name__}")
     names = tuple(dict.fromkeys(name for hint in hints for name in _names(hint)))
     check_size(names)
     return names
@@ -70,8 +72,9 @@ def check_size(names: tuple[DistinguishedName, ...]) -> None:
         )
     if size > JSSE_LIMIT:
         warnings.warn(
-            f"the CA names of the CertificateRequest take {size} bytes; Java clients refuse handshake messages over "
-            f"{JSSE_LIMIT} bytes unless told otherwise. Name fewer with hints=, or send none with hints=()",
+            f"the CA names of the CertificateRequest take {size} bytes; Java clients refuse more than {JSSE_LIMIT} "
+            "(alert unexpected_message) unless told otherwise (-Djdk.tls.maxHandshakeMessageSize=65536). Name fewer "
+            "with hints=, or send none with hints=()",
             stacklevel=4,
         )
 

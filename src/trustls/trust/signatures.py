@@ -79,6 +79,11 @@ def _weak_key(certificate: Certificate, found: str, expected: str, better: str) 
     )
 
 
+def is_pss_key(certificate: Certificate) -> bool:
+    """Whether the key is marked for RSASSA-PSS, and may do nothing else (RFC 4055 1.2)."""
+    return _RSASSA_PSS in certificate.spki_algorithm[:16]
+
+
 def is_verified(issuer: Certificate, certificate: Certificate) -> bool:
     """Whether `signature_fault` has lately found that this issuer's key signed this certificate: costs no signature."""
     return _VERIFIED.get((issuer.spki_sha256, certificate.sha256)) is not None

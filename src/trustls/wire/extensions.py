@@ -147,10 +147,10 @@ def _decode_server_name(body: bytes) -> str:
         raise DecodeError(Misbehaviour.MALFORMED, "server_name: a name type other than host_name")
     host = names.vector16(low=1)
     names.finish()  # RFC 6066 allows one name of a type, and there is one type.
-    try:
-        return host.decode("ascii")
-    except UnicodeDecodeError:
-        raise DecodeError(Misbehaviour.MALFORMED, "server_name: not ASCII") from None
+    if not host.isascii() or min(host) < 0x21 or max(host) > 0x7E:
+        # RFC 6066 3: a DNS name in ASCII. What goes on from here ends in logs, and in other programs.
+        raise DecodeError(Misbehaviour.MALFORMED, "server_name: not printable ASCII")
+    return host.decode("ascii")
 
 
 SERVER_NAME: Codec[str] = Codec(_decode_server_name, lambda name: vector16(b"\0" + vector16(name.encode("ascii"))))
@@ -219,14 +219,15 @@ class OfferedPsks:
 def _decode_offered_psks(body: bytes) -> OfferedPsks:
     outer = Reader(body, "pre_shared_key")
     identity_list = Reader(outer.vector16(low=7), "pre_shared_key")
-    binder_list = Reader(outer.vector16(low=33), "pre_shared_key")
+    # A binder has 32 bytes at least (RFC 9846 4.3.11), and one of a key that is not taken is nobody's business.
+    binder_list = Reader(outer.vector16(low=2), "pre_shared_key")
     outer.finish()
     identities = []
     while identity_list:
         identities.append(PskIdentity(identity_list.vector16(low=1), identity_list.u32()))
     binders = []
     while binder_list:
-        binders.append(binder_list.vector8(low=32))
+        binders.append(binder_list.vector8(low=1))
     if len(identities) != len(binders):
         raise PeerMisbehaved(
             Misbehaviour.BAD_PSK_OFFER, f"{len(identities)} identities and {len(binders)} binders in pre_shared_key"
@@ -310,10 +311,10 @@ class StatusRequest:
     request_extensions: bytes = b""
 
 
-def _decode_status_request(body: bytes) -> StatusRequest:
+def _decode_status_request(body: bytes) -> StatusRequest | None:
     reader = Reader(body, "status_request")
     if reader.u8() != _OCSP:
-        raise DecodeError(Misbehaviour.MALFORMED, "status_request: a type other than ocsp")
+        return None  # RFC 6066 8: what follows another type has no known shape, and asks for nothing known.
     ids = Reader(reader.vector16(), "status_request")
     extensions = reader.vector16()
     reader.finish()
@@ -323,12 +324,13 @@ def _decode_status_request(body: bytes) -> StatusRequest:
     return StatusRequest(tuple(responder_ids), extensions)
 
 
-def _encode_status_request(request: StatusRequest) -> bytes:
+def _encode_status_request(request: StatusRequest | None) -> bytes:
+    request = request or StatusRequest()
     ids = vector16(b"".join(map(vector16, request.responder_ids)))
     return b"\x01" + ids + vector16(request.request_extensions)
 
 
-STATUS_REQUEST: Codec[StatusRequest] = Codec(_decode_status_request, _encode_status_request)
+STATUS_REQUEST: Codec[StatusRequest | None] = Codec(_decode_status_request, _encode_status_request)
 
 
 def _decode_ocsp_response(body: bytes) -> bytes:

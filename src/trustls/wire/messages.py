@@ -211,6 +211,7 @@ class ServerHello(_ServerHelloShape):
     server_name: bool | None = extension(_E.SERVER_NAME, EMPTY)
     max_fragment_length: MaxFragmentLength | None = extension(_E.MAX_FRAGMENT_LENGTH, ext.MAX_FRAGMENT_LENGTH)
     status_request: bool | None = extension(_E.STATUS_REQUEST, EMPTY)
+    supported_groups: bytes | None = extension(_E.SUPPORTED_GROUPS, OPAQUE)  # Some send it, and it means nothing here.
     ec_point_formats: tuple[ECPointFormat, ...] | None = extension(_E.EC_POINT_FORMATS, ext.POINT_FORMATS)
     use_srtp: bytes | None = extension(_E.USE_SRTP, OPAQUE)
     heartbeat: HeartbeatMode | None = extension(_E.HEARTBEAT, ext.HEARTBEAT)
