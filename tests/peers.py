@@ -19,7 +19,16 @@ _PACKAGES = {
     "cargo": ("cargo", "brew install rust"),
     "node": ("nodejs", "brew install node"),
     "java": ("default-jdk-headless", "brew install openjdk"),
+    "javac": ("default-jdk-headless", "brew install openjdk"),
+    "nginx": ("nginx libnginx-mod-stream", "brew install nginx"),
+    "haproxy": ("haproxy", "brew install haproxy"),
+    "chromium": ("chromium", "brew install --cask chromium"),
+    "certutil": ("libnss3-tools", "brew install nss"),
+    "pk12util": ("libnss3-tools", "brew install nss"),
 }
+
+# Where Debian keeps the programs of daemons, which only root has on its path.
+_SYSTEM_PROGRAMS = os.pathsep.join(("/usr/sbin", "/usr/local/sbin"))
 
 
 def require_peer(name: str) -> str:
@@ -28,7 +37,7 @@ def require_peer(name: str) -> str:
     Where it is not installed the test is skipped with a reason that says how to get it; with TRUSTLS_REQUIRE_PEERS=1,
     as in CI, it fails instead, so that a green run has talked to every peer.
     """
-    path = shutil.which(name)
+    path = shutil.which(name) or shutil.which(name, path=_SYSTEM_PROGRAMS)
     if path is not None:
         return path
     package, elsewhere = _PACKAGES[name]

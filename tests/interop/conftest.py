@@ -7,9 +7,19 @@ import re
 
 import pytest
 
+from tests.interop.matrix.recording import recorder
 from tests.peers import require_peer
 from tests.support.pki import PKI
 from tests.support.processes import run
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "interop(peer, scenario, role, version): which square of docs/interop.md a test is"
+    )
+    found = recorder()
+    if found is not None:
+        config.pluginmanager.register(found, "trustls-interop-recorder")
 
 
 @pytest.fixture(scope="session")

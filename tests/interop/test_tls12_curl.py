@@ -9,11 +9,24 @@ from pathlib import Path
 import pytest
 
 import trustls
+from tests.interop.matrix.recording import OURS, THEIRS, VERSION
+from tests.interop.matrix.scenarios import Role, Scenario
 from tests.support.pki import PKI, Identity
 from tests.support.processes import Argument, run
 from tests.support.servers import ServerSocket, ThreadedServer
+from tests.support.squares import Record, curl_version, square
 
 TLS12 = trustls.ProtocolVersion.TLS1_2
+
+
+@pytest.fixture(autouse=True)
+def told(curl: str, record_property: Record) -> None:
+    record_property(VERSION, curl_version(curl))
+
+
+def of(scenario: Scenario, version: str = "1.2") -> pytest.MarkDecorator:
+    """Which square of docs/interop.md a test is."""
+    return square("curl", scenario, Role.SERVER, version)
 
 
 def answer_with_name(tls: ServerSocket) -> None:
@@ -47,6 +60,7 @@ def mutual(pki: PKI, **options: object) -> trustls.ServerConfig:
     return trustls.ServerConfig(credentials=[pki.server.credential], **settings)  # type: ignore[arg-type]
 
 
+@of(Scenario.MUTUAL)
 @pytest.mark.parametrize("who", ["alice", "bob"])
 def test_curl_gets_in_with_a_certificate(who: str, curl: str, pki: PKI) -> None:
     identity = {"alice": pki.alice, "bob": pki.bob}[who]
@@ -80,23 +94,34 @@ def test_versions(versions: list[str], arguments: list[str], spoken: str | None,
         assert result.stdout == f"{spoken} for CN=alice\n", result.stderr
 
 
-@pytest.mark.parametrize(("who", "words"), [("mallory", "unknown ca"), ("nobody", "handshake failure")])
-def test_curl_is_refused_and_told_why(who: str, words: str, curl: str, pki: PKI) -> None:
+@pytest.mark.parametrize(
+    ("who", "words"),
+    [
+        pytest.param("mallory", "unknown ca", marks=of(Scenario.WRONG)),
+        pytest.param("nobody", "handshake failure", marks=of(Scenario.MISSING)),
+    ],
+)
+def test_curl_is_refused_and_told_why(who: str, words: str, curl: str, pki: PKI, record_property: Record) -> None:
     with ThreadedServer(mutual(pki), answer_with_name) as server:
         identity = pki.mallory if who == "mallory" else None
         result = fetch(curl, pki, server, "--tls-max", "1.2", identity=identity)
         error = server.outcome().error
+    record_property(OURS, error)
+    record_property(THEIRS, result.stderr)
     assert result.returncode != 0, "curl must fail"
     assert result.stdout == "", "nobody who is refused gets a page"
     assert words in result.stderr.lower(), result.stderr
     assert isinstance(error, trustls.CertificateRejected)
 
 
-def test_curl_refuses_a_server_of_an_unknown_ca_and_says_so(curl: str, pki: PKI) -> None:
+@of(Scenario.UNTRUSTED)
+def test_curl_refuses_a_server_of_an_unknown_ca_and_says_so(curl: str, pki: PKI, record_property: Record) -> None:
     config = trustls.ServerConfig(credentials=[pki.server_of_other.credential])
     with ThreadedServer(config, answer_with_name) as server:
         result = fetch(curl, pki, server, "--tls-max", "1.2")
         error = server.outcome().error
+    record_property(OURS, error)
+    record_property(THEIRS, result.stderr)
     assert result.returncode == 60, "curl's code for a certificate that does not verify"
     assert isinstance(error, trustls.AlertReceived), f"the server must learn why it was refused, but saw {error!r}"
     assert error.description is trustls.AlertDescription.UNKNOWN_CA
@@ -126,7 +151,12 @@ def test_curl_uploads_a_large_body(curl: str, pki: PKI, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("version", "policy", "resumes"),
-    [("1.2", "stored", True), ("1.2", "tickets", False), ("1.3", "stored", True), ("1.3", "tickets", True)],
+    [
+        pytest.param("1.2", "stored", True, marks=of(Scenario.RESUMPTION, "1.2")),
+        pytest.param("1.2", "tickets", False),
+        pytest.param("1.3", "stored", True, marks=of(Scenario.RESUMPTION, "1.3")),
+        pytest.param("1.3", "tickets", True, marks=of(Scenario.RESUMPTION, "1.3")),
+    ],
 )
 def test_curl_resumes_within_one_run(version: str, policy: str, resumes: bool, curl: str, pki: PKI) -> None:
     """It does not say so, but the server knows. In TLS 1.2 it takes no tickets, only session ids."""
@@ -137,3 +167,11 @@ def test_curl_resumes_within_one_run(version: str, policy: str, resumes: bool, c
     assert result.stdout == f"TLSv{version} for CN=alice\n" * 2, result.stderr
     assert [one.connection.info.resumed for one in outcomes] == [False, resumes]
     assert [one.peer.subject for one in outcomes] == ["CN=alice"] * 2
+
+
+@of(Scenario.OPTIONAL)
+def test_curl_without_a_certificate_gets_in_where_that_is_optional(curl: str, pki: PKI) -> None:
+    config = mutual(pki, client_auth=trustls.ClientAuth.optional(pki.client_roots))
+    with ThreadedServer(config, answer_with_name) as server:
+        result = fetch(curl, pki, server, "--tls-max", "1.2")
+    assert (result.returncode, result.stdout) == (0, "TLSv1.2 for nobody\n"), result.stderr
