@@ -1,9 +1,11 @@
 # Each target does all of its own set-up: on a fresh clone, git, make and a Python >= 3.11 are enough.
 #
 #   make demo            the whole story on one screen (ARGS=--trace shows every handshake message)
-#   make test            the tests            (ARGS="-k hints -x" is passed to pytest)
+#   make test            the tests            (ARGS="-k hints -x" is passed to pytest; JOBS=0 for one process)
 #   make lint            style, types, architecture
 #   make bench           measurements against ssl, pyOpenSSL and rtls
+#   make fuzz            every fuzz target for a while (SECONDS=30 for each; ARGS=client for one)
+#   make soak            the soak in its long form: minutes, with figures (`make test` runs a short one)
 #   make clean           removes everything that the others made
 #
 # PYTHON=python3.13 make test   uses another interpreter (after `make clean`, if .venv is there already).
@@ -12,22 +14,24 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
-SOURCES := src tests $(wildcard bench)
+JOBS   ?= auto
+SECONDS ?= 30
+SOURCES := src tests fuzz $(wildcard bench)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench clean
+.PHONY: help demo test lint format bench fuzz soak clean
 
 help:
-	@sed -n '3,10s/^# \{0,1\}//p' Makefile
+	@sed -n '3,12s/^# \{0,1\}//p' Makefile
 
 demo: $(VENV)/.installed-cli
 	@$(BIN)/trustls demo $(ARGS)
 
 test: $(VENV)/.installed-dev
-	@$(BIN)/python -bb -m pytest $(ARGS)
+	@$(BIN)/python -bb -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check $(SOURCES)
@@ -42,9 +46,15 @@ format: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-bench
 	@$(BIN)/python -m bench $(ARGS)
 
+fuzz: $(VENV)/.installed-fuzz
+	@$(BIN)/python -m fuzz --seconds $(SECONDS) $(ARGS)
+
+soak: $(VENV)/.installed-dev
+	@TRUSTLS_SOAK=long $(BIN)/python -bb -m pytest tests/soak $(ARGS)
+
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist
-	find src tests $(wildcard bench) -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf $(VENV) .cache .fuzz .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist
+	find src tests fuzz $(wildcard bench) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One virtual environment; a stamp for each extra, older than pyproject.toml when it must be installed again.
 $(VENV)/.installed-%: pyproject.toml | $(VENV)/pyvenv.cfg

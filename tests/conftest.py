@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import pytest
 
 from tests import peers
+
+# Before anything imports rich: so that it wraps nothing that tests look for.
+os.environ["COLUMNS"] = "200"
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from tests.support.identities import (
     server_credential,
     server_roots,
 )
+from tests.support.ids import stable
 from tests.support.memory import connect
 from trustls.config import ClientConfig, ServerConfig
 from trustls.danger import AcceptAnyCertificate
@@ -126,7 +127,7 @@ def test_what_cannot_be_done_is_refused_in_words(make: Any, wrong: dict[str, Any
         ({"suites": ["TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"]}, ("TLSv1.2",)),
         ({"groups": ["X25519MLKEM768"]}, ("TLSv1.3",)),
     ],
-    ids=repr,
+    ids=stable,
 )
 def test_versions_are_those_named_that_the_rest_can_serve(
     make: Any, settings: dict[str, Any], allowed: tuple[str, ...]
@@ -169,7 +170,7 @@ def test_server_of_external_keys_alone_speaks_tls13_alone() -> None:
             ServerConfig(external_psks=[KEY], versions=versions)
 
 
-@pytest.mark.parametrize("wrong", [True, "required", None, client_roots], ids=repr)
+@pytest.mark.parametrize("wrong", [True, "required", None, client_roots], ids=stable)
 def test_server_is_not_guessed_to_require_certificates(wrong: object) -> None:
     """Nothing security-relevant is silently ignored: what is no ClientAuth is an error, not "none"."""
     with pytest.raises(ConfigError, match=r"ClientAuth\.required\(roots\)"):
@@ -177,7 +178,7 @@ def test_server_is_not_guessed_to_require_certificates(wrong: object) -> None:
 
 
 @pytest.mark.parametrize("make", [client_config, server_config])
-@pytest.mark.parametrize("wrong", ["cert.pem", b"PEM", 7], ids=repr)
+@pytest.mark.parametrize("wrong", ["cert.pem", b"PEM", 7], ids=stable)
 def test_credential_that_is_none_is_refused_when_the_configuration_is_made(make: Any, wrong: object) -> None:
     """Not in the middle of the first handshake, with an AttributeError."""
     with pytest.raises((ConfigError, TypeError)):

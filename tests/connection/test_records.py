@@ -493,11 +493,24 @@ def test_warning_that_tls13_does_not_have_is_refused(role: str, description: int
 @both_roles
 @pytest.mark.parametrize("level", [1, 2])
 def test_level_of_an_alert_does_not_matter_before_the_version_is_known(role: str, level: int) -> None:
-    """It may be TLS 1.2's or 1.3's; the handshake is over in any case."""
+    """It may be TLS 1.2's or 1.3's; a client's handshake is over in any case."""
     connection = fresh(role)
     feed(connection, [plain_record(21, bytes([level, AlertDescription.HANDSHAKE_FAILURE]))])
+    if (role, level) == ("server", 1):
+        assert connection.failure is None, "a warning before the ClientHello says nothing yet"
+        return
     assert isinstance(connection.failure, AlertReceived)
     assert connection.failure.description is AlertDescription.HANDSHAKE_FAILURE
+
+
+def test_warnings_before_the_client_hello_are_few() -> None:
+    server = fresh("server")
+    warning = plain_record(21, bytes([1, AlertDescription.NO_RENEGOTIATION_RESERVED]))
+    feed(server, [warning] * 4)
+    assert server.failure is None
+    feed(server, [warning])
+    assert isinstance(server.failure, PeerMisbehaved)
+    assert server.failure.reason is Misbehaviour.TOO_MANY_WARNINGS
 
 
 @both_roles

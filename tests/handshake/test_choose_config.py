@@ -22,6 +22,7 @@ from tests.support.identities import (
     strange_credential,
     strange_root,
 )
+from tests.support.ids import stable
 from tests.support.memory import Pair, check_refused, connect, feed, overhead, pair, records
 from tests.support.scripted import ScriptedClient, ScriptedServer, on
 from trustls.config import ServerConfig, ServerNames
@@ -434,7 +435,7 @@ def test_function_that_breaks_ends_the_connection_and_serves_nothing(version: st
 
 @pytest.mark.parametrize("late", [False, True], ids=["at once", "later"])
 @pytest.mark.parametrize(
-    "answer", [False, 0, "", True, "a.example", object, client_config(), ServerConfig, [server_config()]], ids=repr
+    "answer", [False, 0, "", True, "a.example", object, client_config(), ServerConfig, [server_config()]], ids=stable
 )
 def test_function_that_gives_no_configuration_ends_the_connection(answer: Any, *, late: bool) -> None:
     """A function that forgets what it was to give has not said "the usual one"."""
@@ -599,7 +600,7 @@ def test_function_is_asked_once_though_the_client_says_hello_twice(cookies: Retr
 @pytest.mark.parametrize(
     "change",
     [{"server_name": "public.example"}, {"server_name": None}, {"alpn": (b"web",)}, {"post_handshake_auth": True}],
-    ids=repr,
+    ids=stable,
 )
 def test_client_that_asks_for_another_after_the_retry_is_refused(change: dict[str, Any]) -> None:
     """Else it would be served by the one and known to the application by the name of the other."""

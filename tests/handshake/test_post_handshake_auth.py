@@ -25,6 +25,7 @@ from tests.support.identities import (
     strange_credential,
     strange_root,
 )
+from tests.support.ids import stable
 from tests.support.memory import Pair, byte_by_byte, check_refused, connect, feed, pair, record_by_record
 from tests.support.scripted import Edit, Item, NewRecord, Record, ScriptedClient, ScriptedServer, honest, on, say
 from tests.support.signers import HiddenKey, LateSigner
@@ -381,7 +382,7 @@ def test_request_that_cannot_be_is_a_config_error_and_does_no_harm(server: Serve
     joined.check_connected()
 
 
-@pytest.mark.parametrize("wrong", [ClientAuth.none(), True, "required", client_roots()], ids=repr)
+@pytest.mark.parametrize("wrong", [ClientAuth.none(), True, "required", client_roots()], ids=stable)
 def test_post_handshake_auth_takes_a_client_auth_that_asks(wrong: Any) -> None:
     with pytest.raises(ConfigError, match="post_handshake_auth"):
         server_config(post_handshake_auth=wrong)
@@ -853,7 +854,7 @@ def test_server_refuses_the_signature_of_the_handshake() -> None:
         (SignatureScheme.RSA_PKCS1_SHA256, Misbehaviour.SCHEME_NOT_OFFERED),
         (SignatureScheme(0x0A0A), Misbehaviour.SCHEME_NOT_OFFERED),
     ],
-    ids=repr,
+    ids=stable,
 )
 def test_server_refuses_a_signature_scheme(scheme: SignatureScheme, reason: Misbehaviour) -> None:
     server_refuses(on(CertificateVerify, lambda message: (replace(message, scheme=scheme),)), reason)

@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, rsa, x2551
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from tests.support.identities import client_identity
+from tests.support.ids import stable
 from tests.trust.issuing import authority, leaf, marked_for_pss
 from trustls.crypto.signatures import BadSignature, WrongKey, verify
 from trustls.errors import ConfigError
@@ -118,7 +119,7 @@ def test_what_is_no_signer_is_said_in_words(thing: Any) -> None:
         Credential([certificate("ec-p256")], thing)
 
 
-@pytest.mark.parametrize("key", [x25519.X25519PrivateKey.generate(), ed448.Ed448PrivateKey.generate()], ids=repr)
+@pytest.mark.parametrize("key", [x25519.X25519PrivateKey.generate(), ed448.Ed448PrivateKey.generate()], ids=stable)
 def test_key_that_cannot_sign_a_handshake_is_refused(key: Any) -> None:
     with pytest.raises(ConfigError, match=r"has no signature scheme in TLS 1\.3"):
         Credential([certificate("ec-p256")], key)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 
 import pytest
 
@@ -20,6 +21,12 @@ def pytest_configure(config: pytest.Config) -> None:
     found = recorder()
     if found is not None:
         config.pluginmanager.register(found, "trustls-interop-recorder")
+
+
+@pytest.fixture(name="record_property")
+def record_text(record_property: Callable[[str, object], None]) -> Callable[[str, object], None]:
+    """As text: what is recorded may come from another process."""
+    return lambda name, value: record_property(name, str(value))
 
 
 @pytest.fixture(scope="session")

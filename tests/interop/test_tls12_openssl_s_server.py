@@ -214,6 +214,7 @@ def test_bad_server_certificate_is_refused_with_its_alert(
         with pytest.raises(trustls.CertificateRejected) as caught:
             connect(pki, server.port, pki.alice)
         server.wait_for(f"^SSL3 alert read:fatal:{alert}\n")
+        server.wait_for(r"^<<< .*ClientHello")  # That comes over another pipe.
         received = re.findall(r"^<<< TLS 1\.\d, Handshake .*, (\w+)$", server.output, re.MULTILINE)
     assert caught.value.reason is problem, f"refused for another reason: {caught.value}"
     assert received == ["ClientHello"], f"who is refused must not learn our certificate, but got {received}"

@@ -192,15 +192,17 @@ def test_group_is_negotiated_anew_and_the_keys_are_ephemeral() -> None:
     assert hello.pre_shared_key == 0
 
 
-def test_suite_of_the_same_hash_will_do_in_tls13() -> None:
-    """RFC 9846 4.3.11: the session's own where it can be, another of its hash otherwise."""
+def test_session_goes_on_with_its_own_suite_only() -> None:
+    """RFC 9846 4.3.11 allows another of the same hash; whose client has come to prefer that one begins anew."""
     sessions = MemoryClientSessions()
     shared = Tickets()
     aes, chacha = "TLS_AES_128_GCM_SHA256", "TLS_CHACHA20_POLY1305_SHA256"
     connect(demanding(resumption=shared, suites=[aes]), known(sessions=sessions))
     own = check_resumed(connect(demanding(resumption=shared, suites=[chacha, aes]), known(sessions=sessions)))
     assert own.client.info.suite.iana == aes
-    other = check_resumed(connect(demanding(resumption=shared, suites=[chacha]), known(sessions=sessions)))
+    other = connect(demanding(resumption=shared, suites=[chacha]), known(sessions=sessions)).check_connected()
+    assert not other.client.info.resumed
+    assert not other.server.info.resumed
     assert other.client.info.suite.iana == chacha
 
 

@@ -20,6 +20,7 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.ids import stable
 from tests.trust.issuing import Issued, authority, dns, issue, leaf, usage
 from trustls.errors import AlertDescription, CertificateProblem, CertificateRejected, ConfigError
 from trustls.trust.authorize import Answer, Authorize, Refusal, authorized
@@ -130,7 +131,7 @@ def refused(rule: Authorize, who: Peer | None = API) -> Refusal:
         (Authorize.everyone(), True),
         (Authorize.nobody(), False),
     ],
-    ids=repr,
+    ids=stable,
 )
 def test_whom_a_rule_lets_in(rule: Authorize, good: bool) -> None:
     assert lets_in(rule, API) is good
@@ -474,7 +475,7 @@ RULES = [
 
 
 @pytest.mark.parametrize("who", NOT_VERIFIED, ids=["nobody", "unverified", "error", "error only", "another leaf"])
-@pytest.mark.parametrize("rule", RULES, ids=repr)
+@pytest.mark.parametrize("rule", RULES, ids=stable)
 def test_who_was_not_verified_is_let_in_by_no_rule_and_no_negation(rule: Authorize, who: Any) -> None:
     for one in (rule, ~rule, rule | ~rule, ~(rule & ~rule), ~~rule):
         refusal = refused(one, who)

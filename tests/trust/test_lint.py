@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from tests.support.ids import stable
 from tests.trust.bundles import (
     ALWAYS_TOGETHER,
     CASES,
@@ -146,7 +147,7 @@ def test_several_flaws_of_one_certificate_are_all_found() -> None:
         {"path_length": 0},
         {"key_identifiers": False},
     ],
-    ids=str,
+    ids=stable,
 )
 @pytest.mark.parametrize("profile", Profile, ids=lambda profile: profile.value)
 def test_a_ca_is_an_error_exactly_when_every_client_of_it_is_refused(profile: Profile, options: dict[str, Any]) -> None:

@@ -199,9 +199,15 @@ class RecordIntake(HandshakeDriver):
         raise NotImplementedError
 
     def _is_harmless(self, alert: bytes) -> bool:
-        """Whether an alert is one of TLS 1.2's warnings; old servers send unrecognized_name and then their hello."""
-        unnamed = self.is_client and self._opener is None and alert[1] == AlertDescription.UNRECOGNIZED_NAME
-        return alert[0] == WARNING and (self._tls12 or unnamed)
+        """Whether an alert is a warning, which TLS 1.2 has, or may be: before a hello has said the version.
+
+        Old servers send unrecognized_name and then their hello.
+        """
+        if alert[0] != WARNING or self._opener is not None:
+            return alert[0] == WARNING and self._tls12
+        if self.is_client:
+            return self._tls12 or alert[1] == AlertDescription.UNRECOGNIZED_NAME
+        return self._tls12 or (self._flow is not None and self._flow.transcript.is_empty)
 
     def _skip_or_raise(self, kind: int, size: int, error: PeerMisbehaved) -> None:
         """Pass over a record that does not decrypt, while rejected early data may be coming (RFC 9846 4.3.10)."""

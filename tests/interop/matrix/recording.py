@@ -70,7 +70,9 @@ class Recorder:
         return self._versions.get(peer)
 
     def pytest_sessionfinish(self) -> None:
-        """Write it down."""
+        """Write it down. Where the tests are shared out among processes, each writes a file of its own."""
+        if not self._entries:
+            return
         self._path.parent.mkdir(parents=True, exist_ok=True)
         found = {"environment": _environment(), "squares": self._entries}
         self._path.write_text(json.dumps(found, indent=1), encoding="utf-8")
@@ -89,4 +91,15 @@ def _environment() -> dict[str, str]:
 def recorder() -> Recorder | None:
     """What collects, if anybody asked for it."""
     path = os.environ.get(VARIABLE)
-    return Recorder(Path(path)) if path else None
+    if not path:
+        return None
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    return Recorder(Path(f"{path}.{worker}" if worker else path))
+
+
+def recorded(path: Path) -> dict[str, Any]:
+    """What the run wrote down, of all its processes."""
+    parts = [json.loads(part.read_text(encoding="utf-8")) for part in sorted(path.parent.glob(f"{path.name}*"))]
+    if not parts:
+        raise FileNotFoundError(f"there is no {path}: run the tests with {VARIABLE}={path}")
+    return {"environment": parts[0]["environment"], "squares": [square for part in parts for square in part["squares"]]}

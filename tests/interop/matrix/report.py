@@ -8,7 +8,6 @@ python -m tests.interop.matrix.report found.json --check    # fails where it cla
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.interop.matrix.adapters import Elsewhere
+from tests.interop.matrix.recording import recorded
 from tests.interop.matrix.registry import ELSEWHERE, PEERS
 from tests.interop.matrix.scenarios import DESCRIPTIONS, ONLY_TLS13, VERSIONS, Role, Scenario
 
@@ -212,7 +212,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("found", type=Path, help="what TRUSTLS_INTEROP_REPORT named")
     parser.add_argument("--check", action="store_true", help="compare, and write nothing")
     given = parser.parse_args(arguments)
-    found = json.loads(given.found.read_text(encoding="utf-8"))
+    found = recorded(given.found)
     report = Report(found["environment"], [Square.of(entry) for entry in found["squares"]])
     if not report.squares:
         raise SystemExit(f"{given.found} has no squares in it")
