@@ -1,0 +1,53 @@
+"""What the fuzzers of `fuzz/` have found, each as small as it can be told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.support.identities import client_config, server_config
+from tests.support.memory import Pair, check_refused, connect
+from tests.support.scripted import ScriptedServer, on, say
+from trustls.connection import ClientConnection
+from trustls.errors import AlertDescription, ConfigError, InternalError, PeerMisbehaved
+from trustls.handshake.retry_cookie import RetryCookies
+from trustls.session.store import MemoryClientSessions
+from trustls.wire.messages import HelloRetryRequest, NewSessionTicket
+
+
+@pytest.mark.parametrize("size", [0x8000, 0xFF00, 65_440])
+def test_cookie_that_no_hello_has_room_for_is_the_servers_fault(size: int) -> None:
+    """A HelloRetryRequest's cookie may take nearly 2^16 bytes, and must be sent back beside everything else."""
+    client = client_config(groups=["x25519", "secp256r1"])
+    server = server_config(groups=["secp256r1"], retry_cookies=RetryCookies())
+    script = ScriptedServer(server, on(HelloRetryRequest, lambda retry: [replace(retry, cookie=bytes(size))]))
+    joined = Pair(ClientConnection(client, "localhost"), script).run()
+    assert not isinstance(joined.client.failure, InternalError), f"{joined.client.failure}"
+    if isinstance(joined.client.failure, PeerMisbehaved):
+        check_refused(joined, "client", PeerMisbehaved, alert=AlertDescription.ILLEGAL_PARAMETER)
+
+
+@pytest.mark.parametrize("authorities", [0, 300])
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_huge_ticket_harms_no_later_connection(authorities: int, version: str) -> None:
+    """A server gives a ticket of 32 KiB, which has to fit beside the CA names that the client sends."""
+    store = MemoryClientSessions()
+    client = client_config(
+        sessions=store, certificate_authorities=[f"CN={number:060}" for number in range(authorities)] or None
+    )
+    first = Pair(ClientConnection(client, "localhost"), ScriptedServer(server_config(resumption=None))).run()
+    assert first.connected
+    say(first.server, NewSessionTicket(lifetime=7200, age_add=1, nonce=b"\0", ticket=bytes(0x8000)))
+    first.run()
+    connect(server_config(versions=[version]), client).check_connected()
+
+
+@pytest.mark.parametrize("authorities", [300, 400, 855, 868])
+@pytest.mark.filterwarnings("ignore:the CA names:UserWarning")
+def test_authorities_that_a_configuration_takes_fit_into_a_hello(authorities: int) -> None:
+    try:
+        client = client_config(certificate_authorities=[f"CN={number:060}" for number in range(authorities)])
+    except ConfigError:
+        return
+    connect(server_config(), client).check_connected()
