@@ -12,6 +12,7 @@ from tests.support.scripted import ScriptedServer, on, say
 from trustls.connection import ClientConnection
 from trustls.errors import AlertDescription, ConfigError, InternalError, PeerMisbehaved
 from trustls.handshake.retry_cookie import RetryCookies
+from trustls.identity.loading import der_key
 from trustls.session.store import MemoryClientSessions
 from trustls.wire.messages import HelloRetryRequest, NewSessionTicket
 
@@ -51,3 +52,12 @@ def test_authorities_that_a_configuration_takes_fit_into_a_hello(authorities: in
     except ConfigError:
         return
     connect(server_config(), client).check_connected()
+
+
+def test_private_key_of_the_wrong_length_is_refused_in_words() -> None:
+    """OpenSSL has no name for what is wrong with it, and pyca/cryptography raises an InternalError of its own."""
+    key = bytes.fromhex(
+        "302e020100300506032b657104220420badb3220497abbe251a0d9ed092f27af9e9c497abbe251a0622d0af3ee765013"
+    )
+    with pytest.raises(ConfigError):
+        der_key(key, None)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, load_der_private_key, load_pem_private_key
 from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
 
@@ -95,7 +95,7 @@ def pkcs12(source: PathOrBytes, password: Password) -> tuple[tuple[Certificate, 
     """
     try:
         bundle = load_pkcs12(_read(source), _secret(password))
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except (ValueError, UnsupportedAlgorithm, InternalError) as error:
         raise ConfigError(f"{_source(source)} cannot be opened as PKCS#12: {error}") from None
     # Which certificate is the key's is not always marked, so all are candidates.
     held = [bundle.cert] if bundle.cert is not None else []
@@ -113,7 +113,7 @@ def _loaded(content: bytes, password: Password, source: str, *, pem: bool) -> Pr
         # The library's words for a password that is missing, or given in vain.
         wanted = "is encrypted: give its password" if password is None else "is not encrypted, but a password was given"
         raise ConfigError(f"the private key in {source} {wanted}") from None
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except (ValueError, UnsupportedAlgorithm, InternalError) as error:
         hint = "the password is wrong, or " if password is not None else ""
         raise ConfigError(f"no private key can be read from {source}: {hint}{error}") from None
 
