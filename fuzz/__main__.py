@@ -57,6 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=int, default=30, help="for each target (default: 30)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="how many run at once")
     parser.add_argument("--hang", type=int, default=HANG, help="seconds after which an input is said to hang")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="begin with the same chances each time (default: with others)"
+    )
     parser.add_argument("--folder", type=Path, default=Path(".fuzz"), help="for corpora, findings and logs")
     parser.add_argument("--engine", choices=("auto", "atheris", "random"), default="auto")
     options = parser.parse_args(arguments)
@@ -84,7 +87,7 @@ def _run(name: str, options: argparse.Namespace) -> Result:
     before = set(findings.glob("*"))
     command = [sys.executable, "-bb", "-m", "fuzz.run", name]
     command += ["--seconds", str(options.seconds), "--folder", str(options.folder), "--engine", options.engine]
-    command += ["--hang", str(options.hang)]
+    command += ["--hang", str(options.hang), "--seed", str(options.seed)]
     start = time.monotonic()
     with log.open("wb") as out:
         process = subprocess.Popen(command, stdout=out, stderr=out)

@@ -83,6 +83,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, default=Path(".fuzz"), help="for the corpus and the findings")
     parser.add_argument("--engine", choices=("auto", "atheris", "random"), default="auto")
     parser.add_argument("--hang", type=int, default=HANG, help="seconds after which an input is said to hang")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="begin with the same chances each time (default: with others)"
+    )
     parser.add_argument("--input", type=Path, help="run this input alone, and let its failure out")
     options = parser.parse_args(arguments)
     atheris = None if options.input or options.engine == "random" else _atheris(required=options.engine == "atheris")
@@ -95,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     one_input = checked(target.check, findings)
     sys.stderr.write(f"ENGINE {'random' if atheris is None else 'atheris'}\n")
     if atheris is None:
-        _run_at_random(one_input, list(target.seeds()), target.MAX_LENGTH, options.seconds)
+        _run_at_random(one_input, list(target.seeds()), target.MAX_LENGTH, options.seconds, options.seed)
     else:
         _run_atheris(atheris, one_input, target, options)
     return 1 if findings.count else 0
@@ -122,7 +125,9 @@ def _run_atheris(atheris: Any, one_input: Callable[[bytes], None], target: Modul
     settings = {
         "max_total_time": options.seconds,
         "max_len": target.MAX_LENGTH,
+        "seed": options.seed,
         "timeout": options.hang,
+        "report_slow_units": options.hang,  # by the clock; work is measured in checked()
         "rss_limit_mb": _MEBIBYTES,
         "artifact_prefix": f"{findings}/",
         "print_final_stats": 1,
@@ -136,9 +141,11 @@ def _run_atheris(atheris: Any, one_input: Callable[[bytes], None], target: Modul
 # -- Without Atheris --------------------------------------------------------------------------------------------------
 
 
-def _run_at_random(one_input: Callable[[bytes], None], seeds: Sequence[bytes], longest: int, seconds: float) -> None:
+def _run_at_random(
+    one_input: Callable[[bytes], None], seeds: Sequence[bytes], longest: int, seconds: float, seed: int
+) -> None:
     """The seeds, then changes of them, until the time is up."""
-    chance = random.Random(time.time_ns())  # noqa: S311 (no secret is made of it)
+    chance = random.Random(seed or time.time_ns())  # noqa: S311 (no secret is made of it)
     end = time.monotonic() + seconds
     executions = 0
     for data in _inputs(chance, seeds, longest):

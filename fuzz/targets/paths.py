@@ -202,7 +202,7 @@ def judge(path: tuple[Certificate, ...], chain: tuple[Certificate, ...], purpose
     if len(path) == 2 and path[0] == path[1]:
         return
     read = [x509.load_der_x509_certificate(one.der) for one in path]
-    extensions = [_read_extensions(one) for one in path]
+    extensions = [_read_extensions(path[0], _LEAF_JUDGED), *(_read_extensions(one, _JUDGED) for one in path[1:])]
     below = 0
     for number, one in enumerate(read):
         assert one.not_valid_before_utc.timestamp() <= NOW <= one.not_valid_after_utc.timestamp(), "out of date"
@@ -227,16 +227,19 @@ def judge(path: tuple[Certificate, ...], chain: tuple[Certificate, ...], purpose
 
 
 _KNOWN: Final = frozenset(f"2.5.29.{number}" for number in (15, 17, 19, 30, 32, 33, 37, 54))
-_JUDGED: Final = ("2.5.29.15", "2.5.29.17", "2.5.29.19", "2.5.29.30", "2.5.29.37")
+_BASIC_CONSTRAINTS: Final = "2.5.29.19"
+_LEAF_JUDGED: Final = ("2.5.29.15", "2.5.29.17", "2.5.29.30", "2.5.29.37")
+_JUDGED: Final = (*_LEAF_JUDGED, _BASIC_CONSTRAINTS)
 
 
-def _read_extensions(one: Certificate) -> x509.Extensions:
+def _read_extensions(one: Certificate, judged: tuple[str, ...]) -> x509.Extensions:
     """The extensions that decide, as the other library reads them: in a certificate that has no more of them.
 
-    It reads all or none, and what an extension holds that nobody looks at is nobody's affair.
+    It reads all or none, and what an extension holds that nobody looks at is nobody's affair: so the basicConstraints
+    of a leaf, where it is strict about an encoding of "no CA" that is common.
     """
     draft = leaf()
-    found = [(oid, one.is_critical(oid), one.extension(oid)) for oid in _JUDGED]
+    found = [(oid, one.is_critical(oid), one.extension(oid)) for oid in judged]
     draft.extensions = [(oid, critical, value) for oid, critical, value in found if value is not None]
     return x509.load_der_x509_certificate(draft.signed()).extensions
 

@@ -6,14 +6,19 @@ from dataclasses import replace
 
 import pytest
 
+from fuzz import certificates
+from fuzz.targets import paths
 from tests.support.identities import client_config, server_config
 from tests.support.memory import Pair, check_refused, connect
 from tests.support.scripted import ScriptedServer, on, say
+from tests.trust.issuing import NOW
 from trustls.connection import ClientConnection
 from trustls.errors import AlertDescription, ConfigError, InternalError, PeerMisbehaved
 from trustls.handshake.retry_cookie import RetryCookies
 from trustls.identity.loading import der_key
 from trustls.session.store import MemoryClientSessions
+from trustls.trust.certificate import Certificate
+from trustls.trust.path import Purpose, verify_path
 from trustls.wire.messages import HelloRetryRequest, NewSessionTicket
 
 
@@ -61,3 +66,18 @@ def test_private_key_of_the_wrong_length_is_refused_in_words() -> None:
     )
     with pytest.raises(ConfigError):
         der_key(key, None)
+
+
+@pytest.mark.parametrize(
+    ("basic_constraints", "what"),
+    [("3003020100", "a path length and no CA"), ("3003010100", "no CA, written out")],
+)
+def test_leaf_that_is_no_ca_may_say_so_in_its_own_way(basic_constraints: str, what: str) -> None:
+    """The fuzzer's second opinion took it for a finding; both are common, and grant nothing."""
+    draft = certificates.leaf(0, 0)
+    others = [extension for extension in draft.extensions if extension[0] != "2.5.29.19"]
+    draft.extensions = [*others, ("2.5.29.19", False, bytes.fromhex(basic_constraints))]
+    one = Certificate.from_der(draft.signed())
+    path = verify_path((one,), paths.roots(), purpose=Purpose.SERVER_AUTH, now=NOW)
+    assert len(path) == 2, what
+    paths.judge(path, (one,), Purpose.SERVER_AUTH)
