@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ from trustls.wire.enums import ProtocolVersion
 from trustls.wire.names import DistinguishedName
 
 if TYPE_CHECKING:
+    from trustls.stdlib import SSLContext
     from trustls.trust.authorize import Authorize
     from trustls.trust.revocation import RevocationLists
 
@@ -130,7 +132,9 @@ class ClientConfig:
                 *(item.suite for item in provider.suites if speaks_tls13),
                 *(item.suite for item in provider.suites12 if speaks_tls12),
             ),
-            groups=provider.groups if speaks_tls13 else provider.ecdhe_groups,
+            supported_groups=tuple(
+                [item.group for item in (provider.groups if speaks_tls13 else provider.ecdhe_groups)]
+            ),
             require_extended_master_secret=self.require_extended_master_secret,
             verifier=verifier,
             credentials=credentials,
@@ -148,6 +152,10 @@ class ClientConfig:
         )
         _check_hello(parameters.alpn, parameters.certificate_authorities, parameters.external_psks)
         object.__setattr__(self, "parameters", parameters)
+
+    def ssl_context(self) -> SSLContext:
+        """This configuration as an `ssl.SSLContext`, for whatever takes one: see `trustls.stdlib`."""
+        return _ssl_context(self)
 
     def _own_verifier(self) -> ServerVerifier:
         if self.verifier is not None:
@@ -271,6 +279,10 @@ class ServerConfig:
         )
         object.__setattr__(self, "parameters", parameters)
 
+    def ssl_context(self) -> SSLContext:
+        """This configuration as an `ssl.SSLContext`, for whatever takes one: see `trustls.stdlib`."""
+        return _ssl_context(self)
+
 
 ChooseConfig: TypeAlias = Callable[[ClientHelloInfo], "ServerConfig | Awaitable[ServerConfig | None] | None"]
 """Gives the configuration for a client, at once or awaited; None for the one that it belongs to."""
@@ -315,6 +327,12 @@ class ServerNames:
                 Incompatibility.UNKNOWN_SERVER_NAME, f"the client asks for {name or 'no name'}, this server is another"
             )
         return found
+
+
+def _ssl_context(config: ClientConfig | ServerConfig) -> SSLContext:
+    # By name: the room of the drop-in for ssl stands above this one, and nothing else here knows of it.
+    made: SSLContext = importlib.import_module("trustls.stdlib").SSLContext(config)
+    return made
 
 
 def _host_pattern(name: str) -> str:

@@ -80,15 +80,27 @@ class Connection(RecordIntake):
                 given first, and the failure raised by the next call.
         """
         self._raise_failure()
+        if self._peer_closed:
+            return b""
         if self._incoming:
             data = self._incoming + data
             self._incoming = b""
-        if not data or self._peer_closed:
+        if not data:
             return b""
         plaintext = self._open_records(memoryview(data))
         if self._failure is not None and not plaintext:
             raise self._failure
         return plaintext
+
+    def take_unread(self) -> bytes:
+        """The bytes that came with the peer's close_notify and stand behind it, once: they are not TLS's.
+
+        A protocol that leaves TLS and goes on in the clear has them there. What comes later is not kept by `receive`.
+        """
+        unread = self._incoming if self._peer_closed else b""
+        if unread:
+            self._incoming = b""
+        return unread
 
     def receive_eof(self) -> None:
         """Say that the transport has ended.
@@ -166,6 +178,15 @@ class Connection(RecordIntake):
         if not 1 <= length <= exporter.max_length or len(encoded) > 249:
             raise ValueError(f"an exporter gives 1 to {exporter.max_length} bytes for a label of at most 249 bytes")
         return exporter.export(encoded, context, length)
+
+    @property
+    def tls_unique(self) -> bytes | None:
+        """The channel binding of TLS 1.2 (RFC 5929 3); None in TLS 1.3, which has `export` instead (RFC 9266).
+
+        Raises:
+            HandshakePending: the handshake is not finished.
+        """
+        return self._facts().tls_unique
 
     def _told_at_eof(self) -> str:
         """What may have made the peer hang up, if there is a guess."""

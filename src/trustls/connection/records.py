@@ -88,7 +88,7 @@ class RecordIntake(HandshakeDriver):
         except Exception as error:  # noqa: BLE001 (a bug of ours must end the connection, not escape half-way)
             self._fail(internal_error(error))
         else:
-            if position < end and not self._peer_closed:
+            if position < end:
                 self._incoming = bytes(data[position:])
             self._ask_for_update()
         plaintext = bytes(out_view[:filled])

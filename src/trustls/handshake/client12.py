@@ -95,7 +95,8 @@ async def client_handshake12(
     client_keys, server_keys = master.record_keys(hello.random, answer.random)
     flow.send_change_cipher_spec()
     flow.write_under(Sealer12(client_keys))
-    flow.send(Finished(verify_data=master.verify_data(client=True, transcript_hash=flow.transcript.digest())))
+    first = master.verify_data(client=True, transcript_hash=flow.transcript.digest())
+    flow.send(Finished(verify_data=first))
 
     ticket = await flow.receive(NewSessionTicket12) if answer.session_ticket else None
     await _receive_finished(flow, master, server_keys)
@@ -114,7 +115,7 @@ async def client_handshake12(
         extended_master_secret=extended,
     )
     _remember(client, server_name, fresh)
-    return _established(hello, answer, fresh, master, resumed=False)
+    return _established(hello, answer, fresh, master, first, resumed=False)
 
 
 # -- The abbreviated handshake ----------------------------------------------------------------------------------------
@@ -134,22 +135,23 @@ async def _resume(
     log_master_secret(client.key_log, hello.random, master)
     client_keys, server_keys = master.record_keys(hello.random, answer.random)
     ticket = await flow.receive(NewSessionTicket12) if answer.session_ticket else None
-    await _receive_finished(flow, master, server_keys)
+    first = await _receive_finished(flow, master, server_keys)
     flow.send_change_cipher_spec()
     flow.write_under(Sealer12(client_keys))
     flow.send(Finished(verify_data=master.verify_data(client=True, transcript_hash=flow.transcript.digest())))
     if ticket is not None and _kept(ticket):
         session = replace(session, ticket=ticket.ticket, lifetime=_lifetime(ticket), received_at=client.now())
     _remember(client, server_name, session)
-    return _established(hello, answer, session, master, resumed=True)
+    return _established(hello, answer, session, master, first, resumed=True)
 
 
-async def _receive_finished(flow: Flow, master: MasterSecret, server_keys: DirectionKeys12) -> None:
+async def _receive_finished(flow: Flow, master: MasterSecret, server_keys: DirectionKeys12) -> bytes:
     await flow.change_cipher_spec(Opener12(server_keys))
     transcript_hash = flow.transcript.digest()
     finished = await flow.receive(Finished)
     if not master.finished_is_valid(finished.verify_data, client=False, transcript_hash=transcript_hash):
         raise PeerMisbehaved(Misbehaviour.BAD_FINISHED)
+    return finished.verify_data
 
 
 def _lifetime(ticket: NewSessionTicket12 | None) -> int:
@@ -167,7 +169,13 @@ def _remember(client: ClientParameters, server_name: ServerName, session: Client
 
 
 def _established(
-    hello: ClientHello, answer: ServerHello, session: ClientSession, master: MasterSecret, *, resumed: bool
+    hello: ClientHello,
+    answer: ServerHello,
+    session: ClientSession,
+    master: MasterSecret,
+    first_finished: bytes,
+    *,
+    resumed: bool,
 ) -> Established:
     return Established(
         info=ConnectionInfo(
@@ -181,6 +189,7 @@ def _established(
         ),
         peer=session.peer,
         exporter=Exporter12(master, hello.random + answer.random),
+        tls_unique=first_finished,
     )
 
 

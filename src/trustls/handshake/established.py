@@ -39,12 +39,14 @@ class Established:
     """The facts that a connection keeps; the keys are in its record layer.
 
     `transcript` is what a later CertificateRequest builds on (RFC 9846 4.7.2); None where none may come. `server` is
-    then the configuration that the server chose.
+    then the configuration that the server chose. `tls_unique` is the first Finished of a handshake of TLS 1.2 (RFC 5929
+    3), None in TLS 1.3.
     """
 
     info: ConnectionInfo
     peer: Peer | None
     exporter: ExporterSecret | Exporter12 = field(repr=False)
     tickets: TicketReceiver | None = None
+    tls_unique: bytes | None = None
     transcript: Transcript | None = field(default=None, repr=False)
     server: ServerParameters | None = field(default=None, repr=False)

@@ -103,7 +103,7 @@ async def server_handshake12(flow: Flow, server: ServerParameters, hello: Client
     flow.transcript.forget()
 
     client_keys, server_keys = master.record_keys(hello.random, answer.random)
-    await _receive_finished(flow, master, client_keys)
+    first = await _receive_finished(flow, master, client_keys)
     if policy is not None:
         session = _session(server, hello, choice, master, peer, policy.lifetime)
         if gives_ticket:
@@ -124,21 +124,25 @@ async def server_handshake12(flow: Flow, server: ServerParameters, hello: Client
         ),
         peer=peer,
         exporter=Exporter12(master, randoms),
+        tls_unique=first,
     )
 
 
-async def _receive_finished(flow: Flow, master: MasterSecret, client_keys: DirectionKeys12) -> None:
+async def _receive_finished(flow: Flow, master: MasterSecret, client_keys: DirectionKeys12) -> bytes:
     await flow.change_cipher_spec(Opener12(client_keys))
     transcript_hash = flow.transcript.digest()
     finished = await flow.receive(Finished)
     if not master.finished_is_valid(finished.verify_data, client=True, transcript_hash=transcript_hash):
         raise PeerMisbehaved(Misbehaviour.BAD_FINISHED)
+    return finished.verify_data
 
 
-def _send_finished(flow: Flow, master: MasterSecret, server_keys: DirectionKeys12) -> None:
+def _send_finished(flow: Flow, master: MasterSecret, server_keys: DirectionKeys12) -> bytes:
     flow.send_change_cipher_spec()
     flow.write_under(Sealer12(server_keys))
-    flow.send(Finished(verify_data=master.verify_data(client=False, transcript_hash=flow.transcript.digest())))
+    verify_data = master.verify_data(client=False, transcript_hash=flow.transcript.digest())
+    flow.send(Finished(verify_data=verify_data))
+    return verify_data
 
 
 # -- The abbreviated handshake ----------------------------------------------------------------------------------------
@@ -182,7 +186,7 @@ async def _resume(
     master = MasterSecret(suite, session.secret, session.extended_master_secret)
     log_master_secret(server.key_log, hello.random, master)
     client_keys, server_keys = master.record_keys(hello.random, answer.random)
-    _send_finished(flow, master, server_keys)
+    first = _send_finished(flow, master, server_keys)
     await _receive_finished(flow, master, client_keys)
     return Established(
         info=ConnectionInfo(
@@ -196,6 +200,7 @@ async def _resume(
         ),
         peer=peer,
         exporter=Exporter12(master, hello.random + answer.random),
+        tls_unique=first,
     )
 
 

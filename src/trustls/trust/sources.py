@@ -84,6 +84,10 @@ class TrustedRoots:
         """The names of all roots of now, each once."""
         return self._bundles.subjects() if self._bundles is not None else self._store().subjects()
 
+    def certificates(self) -> tuple[Certificate, ...] | None:
+        """All roots of now; None where they depend on who the peer claims to be."""
+        return tuple(self._store()) if self._bundles is None else None
+
     def roots_for(self, leaf: Certificate) -> RootCertStore:
         """The roots that a peer with this certificate is verified with.
 

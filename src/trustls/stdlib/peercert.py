@@ -1,0 +1,144 @@
+"""A certificate as the dict of `ssl.SSLSocket.getpeercert()`."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+from collections.abc import Iterable
+from typing import Any, Final
+
+from cryptography import x509
+from cryptography.x509.oid import AuthorityInformationAccessOID
+
+from trustls.trust.certificate import Certificate
+
+# OpenSSL's long names of the attributes that certificates have; others appear as dotted numbers.
+_ATTRIBUTES: Final = {
+    "2.5.4.3": "commonName",
+    "2.5.4.4": "surname",
+    "2.5.4.5": "serialNumber",
+    "2.5.4.6": "countryName",
+    "2.5.4.7": "localityName",
+    "2.5.4.8": "stateOrProvinceName",
+    "2.5.4.9": "streetAddress",
+    "2.5.4.10": "organizationName",
+    "2.5.4.11": "organizationalUnitName",
+    "2.5.4.12": "title",
+    "2.5.4.13": "description",
+    "2.5.4.15": "businessCategory",
+    "2.5.4.17": "postalCode",
+    "2.5.4.41": "name",
+    "2.5.4.42": "givenName",
+    "2.5.4.43": "initials",
+    "2.5.4.44": "generationQualifier",
+    "2.5.4.45": "x500UniqueIdentifier",
+    "2.5.4.46": "dnQualifier",
+    "2.5.4.65": "pseudonym",
+    "2.5.4.97": "organizationIdentifier",
+    "0.9.2342.19200300.100.1.1": "userId",
+    "0.9.2342.19200300.100.1.25": "domainComponent",
+    "1.2.840.113549.1.9.1": "emailAddress",
+    "1.3.6.1.4.1.311.60.2.1.1": "jurisdictionLocalityName",
+    "1.3.6.1.4.1.311.60.2.1.2": "jurisdictionStateOrProvinceName",
+    "1.3.6.1.4.1.311.60.2.1.3": "jurisdictionCountryName",
+}
+_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+_Name = tuple[tuple[tuple[str, str], ...], ...]
+
+
+def peercert(certificate: Certificate) -> dict[str, Any]:
+    """The dict of `getpeercert()`: subject, issuer, version, serialNumber, dates, names and addresses.
+
+    What an extension says is left out where it cannot be read.
+    """
+    parsed = certificate.x509
+    found: dict[str, Any] = {
+        "subject": _name(parsed.subject),
+        "issuer": _name(parsed.issuer),
+        "version": parsed.version.value + 1,
+        "serialNumber": _hex(parsed.serial_number),
+        "notBefore": _time(parsed.not_valid_before_utc),
+        "notAfter": _time(parsed.not_valid_after_utc),
+    }
+    try:
+        extensions = parsed.extensions
+    except ValueError:
+        return found
+    for extension in extensions:
+        value = extension.value
+        if isinstance(value, x509.SubjectAlternativeName):
+            found["subjectAltName"] = tuple(map(_general_name, value))
+        elif isinstance(value, x509.AuthorityInformationAccess):
+            found.update(_access(value))
+        elif isinstance(value, x509.CRLDistributionPoints):
+            points = [uri for point in value for uri in _uris(point.full_name or ())]
+            if points:
+                found["crlDistributionPoints"] = tuple(points)
+    return found
+
+
+def _name(name: x509.Name) -> _Name:
+    return tuple(
+        [
+            tuple(
+                [(_ATTRIBUTES.get(part.oid.dotted_string, part.oid.dotted_string), _text(part.value)) for part in rdn]
+            )
+            for rdn in name.rdns
+        ]
+    )
+
+
+def _text(value: str | bytes) -> str:
+    return value if isinstance(value, str) else value.hex()
+
+
+def _hex(number: int) -> str:
+    """As OpenSSL prints an integer: whole bytes, upper case."""
+    digits = f"{abs(number):X}"
+    return ("-" if number < 0 else "") + digits.rjust(len(digits) + len(digits) % 2, "0")
+
+
+def _time(moment: datetime.datetime) -> str:
+    """As ASN1_TIME_print writes it, in English whatever the locale is: what `ssl.cert_time_to_seconds` reads."""
+    return f"{_MONTHS[moment.month - 1]} {moment.day:2d} {moment:%H:%M:%S} {moment.year} GMT"
+
+
+def _general_name(name: x509.GeneralName) -> tuple[str, Any]:
+    match name:
+        case x509.DNSName():
+            return "DNS", name.value
+        case x509.RFC822Name():
+            return "email", name.value
+        case x509.UniformResourceIdentifier():
+            return "URI", name.value
+        case x509.IPAddress():
+            return "IP Address", _address(name.value)
+        case x509.DirectoryName():
+            return "DirName", _name(name.value)
+        case x509.RegisteredID():
+            return "Registered ID", name.value.dotted_string
+        case _:
+            return "othername", "<unsupported>"
+
+
+def _address(value: Any) -> str:
+    """IPv6 as OpenSSL prints it: eight groups, nothing left out."""
+    if isinstance(value, ipaddress.IPv6Address):
+        packed = value.packed
+        return ":".join(f"{packed[at] << 8 | packed[at + 1]:X}" for at in range(0, 16, 2))
+    return str(value)
+
+
+def _access(value: x509.AuthorityInformationAccess) -> dict[str, tuple[str, ...]]:
+    kinds = (("OCSP", AuthorityInformationAccessOID.OCSP), ("caIssuers", AuthorityInformationAccessOID.CA_ISSUERS))
+    found = {}
+    for key, method in kinds:
+        locations = _uris([access.access_location for access in value if access.access_method == method])
+        if locations:
+            found[key] = tuple(locations)
+    return found
+
+
+def _uris(names: Iterable[x509.GeneralName]) -> list[str]:
+    return [name.value for name in names if isinstance(name, x509.UniformResourceIdentifier)]
