@@ -209,51 +209,57 @@ def judge(path: tuple[Certificate, ...], chain: tuple[Certificate, ...], purpose
         if not number:
             continue
         read[number - 1].verify_directly_issued_by(one)
-        basic = _extension(extensions[number], x509.BasicConstraints)
+        basic = extensions[number].get(_BASIC_CONSTRAINTS)
         assert basic is not None and basic.ca, "a certificate that is no CA has issued another"
         assert basic.path_length is None or below <= basic.path_length, "the path is too long"
         below += one.subject != one.issuer
-        usage = _extension(extensions[number], x509.KeyUsage)
+        usage = extensions[number].get(_KEY_USAGE)
         assert usage is None or usage.key_cert_sign, "a CA that may not sign certificates"
         for position, lower in enumerate(read[:number]):
             if not position or lower.subject != lower.issuer:
-                _judge_names(_extension(extensions[number], x509.NameConstraints), extensions[position])
+                _judge_names(extensions[number].get(_NAME_CONSTRAINTS), extensions[position].get(_ALTERNATIVE_NAME))
     for accepted in path:
         unknown = [oid for oid in accepted.extensions if accepted.is_critical(oid) and oid not in _KNOWN]
         assert not unknown, f"critical extensions that nobody knows: {unknown}"
-    leaf_usage, purposes = _extension(extensions[0], x509.KeyUsage), _extension(extensions[0], x509.ExtendedKeyUsage)
+    leaf_usage, purposes = extensions[0].get(_KEY_USAGE), extensions[0].get(_EXTENDED_KEY_USAGE)
     assert leaf_usage is None or leaf_usage.digital_signature, "a leaf that may not sign"
     assert purposes is None or x509.ObjectIdentifier(purpose.oid) in purposes, "a leaf for another purpose"
 
 
 _KNOWN: Final = frozenset(f"2.5.29.{number}" for number in (15, 17, 19, 30, 32, 33, 37, 54))
-_BASIC_CONSTRAINTS: Final = "2.5.29.19"
-_LEAF_JUDGED: Final = ("2.5.29.15", "2.5.29.17", "2.5.29.30", "2.5.29.37")
+_KEY_USAGE, _ALTERNATIVE_NAME, _BASIC_CONSTRAINTS, _NAME_CONSTRAINTS, _EXTENDED_KEY_USAGE = (
+    f"2.5.29.{number}" for number in (15, 17, 19, 30, 37)
+)
+_NAMES: Final = (_ALTERNATIVE_NAME, _NAME_CONSTRAINTS)
+_LEAF_JUDGED: Final = (_KEY_USAGE, _EXTENDED_KEY_USAGE, *_NAMES)
 _JUDGED: Final = (*_LEAF_JUDGED, _BASIC_CONSTRAINTS)
 
 
-def _read_extensions(one: Certificate, judged: tuple[str, ...]) -> x509.Extensions:
-    """The extensions that decide, as the other library reads them: in a certificate that has no more of them.
+def _read_extensions(one: Certificate, judged: tuple[str, ...]) -> dict[str, Any]:
+    """The extensions that decide, as the other library reads them, each in a certificate that has no other.
 
-    It reads all or none, and what an extension holds that nobody looks at is nobody's affair: so the basicConstraints
-    of a leaf, where it is strict about an encoding of "no CA" that is common.
+    What an extension holds that nobody looks at is nobody's affair: so the basicConstraints of a leaf, where it is
+    strict about an encoding of "no CA" that is common, and forms of names that it does not know.
     """
-    draft = leaf()
-    found = [(oid, one.is_critical(oid), one.extension(oid)) for oid in judged]
-    draft.extensions = [(oid, critical, value) for oid, critical, value in found if value is not None]
-    return x509.load_der_x509_certificate(draft.signed()).extensions
+    found = {}
+    for oid in judged:
+        value = one.extension(oid)
+        if value is None:
+            continue
+        draft = leaf()
+        draft.extensions = [(oid, one.is_critical(oid), value)]
+        try:
+            (extension,) = x509.load_der_x509_certificate(draft.signed()).extensions
+        except (ValueError, x509.UnsupportedGeneralNameType):
+            if oid not in _NAMES:
+                raise
+            continue
+        found[oid] = extension.value
+    return found
 
 
-def _extension(extensions: x509.Extensions, kind: type[Any]) -> Any:
-    try:
-        return extensions.get_extension_for_class(kind).value
-    except x509.ExtensionNotFound:
-        return None
-
-
-def _judge_names(constraints: Any, lower: x509.Extensions) -> None:
+def _judge_names(constraints: Any, names: Any) -> None:
     """DNS names alone, which are what most constraints are about."""
-    names = _extension(lower, x509.SubjectAlternativeName)
     if constraints is None or names is None:
         return
     presented = [name.lower() for name in names.get_values_for_type(x509.DNSName)]
