@@ -153,8 +153,8 @@ class SSLObject(Described, ssl.SSLObject):
         except TLSError as error:
             raise as_ssl_error(error) from error
         finally:
+            self._keep_session()  # Here too, or the next connection of this thread would take it for its own.
             self._flush()
-        self._keep_session()
 
     def _flush(self) -> None:
         data = self.connection.data_to_send()

@@ -262,10 +262,11 @@ class SSLSocket(Described, ssl.SSLSocket):  # type: ignore[override]  # ssl's ca
                     connection.receive_eof()
                 if connection.pending_work is not None:
                     raise refuse_async(connection)
-                self._keep_session()
         except TLSError as error:
             self._flush_last_words()
             raise as_ssl_error(error) from error
+        finally:
+            self._keep_session()  # Here too, or the next connection of this thread would take it for its own.
         if plaintext:
             self._plaintext = memoryview(plaintext)
         if connection.handshaking:
