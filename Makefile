@@ -5,6 +5,7 @@
 #   make lint            style, types, architecture
 #   make bench           measurements against ssl, pyOpenSSL and rtls
 #   make fuzz            every fuzz target for a while (SECONDS=30 for each; ARGS=client for one)
+#   make docs            the documentation site, into build/site (warnings are errors)
 #   make soak            the soak in its long form: minutes, with figures (`make test` runs a short one)
 #   make clean           removes everything that the others made
 #
@@ -16,16 +17,16 @@ BIN    := $(VENV)/bin
 ARGS   ?=
 JOBS   ?= auto
 SECONDS ?= 30
-SOURCES := src tests fuzz $(wildcard bench)
+SOURCES := src tests fuzz $(wildcard bench examples)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench fuzz soak clean
+.PHONY: help demo test lint format bench fuzz docs soak clean
 
 help:
-	@sed -n '3,12s/^# \{0,1\}//p' Makefile
+	@sed -n '3,13s/^# \{0,1\}//p' Makefile
 
 demo: $(VENV)/.installed-cli
 	@$(BIN)/trustls demo $(ARGS)
@@ -48,6 +49,9 @@ bench: $(VENV)/.installed-bench
 
 fuzz: $(VENV)/.installed-fuzz
 	@$(BIN)/python -m fuzz --seconds $(SECONDS) $(ARGS)
+
+docs: $(VENV)/.installed-docs
+	@$(BIN)/python -m tests.docs.site
 
 soak: $(VENV)/.installed-dev
 	@TRUSTLS_SOAK=long $(BIN)/python -bb -m pytest tests/soak $(ARGS)

@@ -7,6 +7,8 @@ from trustls.trust.names import ServerName
 from trustls.trust.verifiers import Peer
 from trustls.wire.names import DistinguishedName
 
+__all__ = ["AcceptAnyCertificate"]
+
 
 class AcceptAnyCertificate:
     """Believes every certificate, whoever issued it and for whatever name, expired or not.

@@ -47,7 +47,10 @@ if TYPE_CHECKING:
     from spiffe import X509Bundle, X509Svid
     from spiffe.workloadapi.x509_context import X509Context
 
+__all__ = ["ENDPOINT_VARIABLE", "WorkloadBundles", "WorkloadIdentity"]
+
 ENDPOINT_VARIABLE: Final = "SPIFFE_ENDPOINT_SOCKET"
+"""The environment variable that names the Workload API's socket."""
 
 _FIRST_RETRY: Final = 0.1
 # Soon enough for an agent that was restarted; far below the lifetime of any SVID.

@@ -24,6 +24,7 @@ from trustls.wire.messages import CertificateEntry, HandshakeMessage
 from trustls.wire.names import DistinguishedName, shown
 
 TRACE: Final = 5
+"""The level of logging at which handshake messages are told, on the logger `trustls.handshake`; DEBUG is 10."""
 SENT: Final = "sent"
 RECEIVED: Final = "received"
 

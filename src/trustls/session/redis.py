@@ -51,6 +51,8 @@ except ImportError as error:
         "Install the extra that brings it: pip install 'trustls[redis]'"
     ) from error
 
+__all__ = ["RedisSessions", "RedisTicketKeys"]
+
 Client = redis.Redis | redis.asyncio.Redis
 T = TypeVar("T")
 
