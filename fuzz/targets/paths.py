@@ -190,7 +190,7 @@ def _ask(verifier: Any, chain: tuple[Certificate, ...], staple: bytes) -> None:
     by_name = isinstance(verifier, RootsServerVerifier)
     judge(peer.verified, chain, Purpose.SERVER_AUTH if by_name else Purpose.CLIENT_AUTH)
     if by_name:
-        names = peer.certificate.dns_names
+        names = [name.lower() for name in peer.certificate.dns_names]
         assert "leaf.example.com" in names or "*.example.com" in names, f"the name is not in {names}"
 
 

@@ -7,13 +7,21 @@ from dataclasses import replace
 import pytest
 
 from fuzz import certificates
+from fuzz.oracles import check_refusal
 from fuzz.targets import paths
 from tests.support.identities import client_config, server_config
 from tests.support.memory import Pair, check_refused, connect
 from tests.support.scripted import ScriptedServer, on, say
 from tests.trust.issuing import NOW
 from trustls.connection import ClientConnection
-from trustls.errors import AlertDescription, ConfigError, InternalError, PeerMisbehaved
+from trustls.errors import (
+    AlertDescription,
+    CertificateProblem,
+    CertificateRejected,
+    ConfigError,
+    InternalError,
+    PeerMisbehaved,
+)
 from trustls.handshake.retry_cookie import RetryCookies
 from trustls.identity.loading import der_key
 from trustls.session.store import MemoryClientSessions
@@ -81,3 +89,17 @@ def test_leaf_that_is_no_ca_may_say_so_in_its_own_way(basic_constraints: str, wh
     path = verify_path((one,), paths.roots(), purpose=Purpose.SERVER_AUTH, now=NOW)
     assert len(path) == 2, what
     paths.judge(path, (one,), Purpose.SERVER_AUTH)
+
+
+def test_certificate_that_another_library_cannot_read_is_refused_in_our_words() -> None:
+    """Those with the serial number zero are shown to it late; the curve of this one's key has no object identifier."""
+    draft = certificates.leaf(0, 0)
+    draft.serial_number = b"\0"
+    der = draft.signed()
+    curve = bytes.fromhex("06082a8648ce3d030107")
+    assert der.count(curve) == 1
+    one = Certificate.from_der(der.replace(curve, b"\x07" + curve[1:]))
+    with pytest.raises(CertificateRejected) as caught:
+        _ = one.x509
+    assert caught.value.reason is CertificateProblem.MALFORMED
+    check_refusal(caught.value)
