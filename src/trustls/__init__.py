@@ -62,8 +62,9 @@ from trustls.wire.enums import CipherSuite, NamedGroup, ProtocolVersion, Signatu
 from trustls.wire.names import DistinguishedName
 
 if TYPE_CHECKING:
-    from trustls import aio
+    from trustls import aio, stdlib
     from trustls.reloading import Reloading
+    from trustls.session.shared import SharedTicketKeys
     from trustls.trust.authorize import Authorize
     from trustls.trust.crl import CertificateRevocationList, CrlStore
     from trustls.trust.revocation import Revocation
@@ -136,6 +137,7 @@ __all__ = [
     "ServerNames",
     "ServerSessionStore",
     "ServerVerifier",
+    "SharedTicketKeys",
     "SignatureScheme",
     "Signer",
     "SigningFailed",
@@ -151,6 +153,7 @@ __all__ = [
     "aio",
     "connect",
     "import_psk",
+    "stdlib",
 ]
 
 
@@ -161,14 +164,15 @@ _LATER = {
     "CrlStore": "trustls.trust.crl",
     "Reloading": "trustls.reloading",
     "Revocation": "trustls.trust.revocation",
+    "SharedTicketKeys": "trustls.session.shared",
     "SpiffeBundles": "trustls.trust.spiffe",
     "SpiffeId": "trustls.trust.spiffe",
 }
 
 
 def __getattr__(name: str) -> object:
-    if name == "aio":
-        return importlib.import_module("trustls.aio")
+    if name in {"aio", "anyio", "stdlib", "trio"}:
+        return importlib.import_module(f"trustls.{name}")
     if name in _LATER:
         value = getattr(importlib.import_module(_LATER[name]), name)
         globals()[name] = value

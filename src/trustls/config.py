@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, TypeAlias
 
 from trustls.crypto.provider import DEFAULT_PROVIDER, CryptoProvider
@@ -37,7 +37,7 @@ _MAX_HELLO_LISTS = 0x6000
 _VERSIONS = {"1.3": ProtocolVersion.TLS1_3, "1.2": ProtocolVersion.TLS1_2}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class ClientConfig:
     """How a client connects. It must be told whom to trust: there is no default.
 
@@ -157,6 +157,9 @@ class ClientConfig:
         """This configuration as an `ssl.SSLContext`, for whatever takes one: see `trustls.stdlib`."""
         return _ssl_context(self)
 
+    def __repr__(self) -> str:
+        return _told(self)
+
     def _own_verifier(self) -> ServerVerifier:
         if self.verifier is not None:
             given = {
@@ -180,7 +183,7 @@ class ClientConfig:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class ServerConfig:
     """How a server answers.
 
@@ -278,6 +281,9 @@ class ServerConfig:
             now=self.now,
         )
         object.__setattr__(self, "parameters", parameters)
+
+    def __repr__(self) -> str:
+        return _told(self)
 
     def ssl_context(self) -> SSLContext:
         """This configuration as an `ssl.SSLContext`, for whatever takes one: see `trustls.stdlib`."""
@@ -377,6 +383,16 @@ def _freeze(config: ClientConfig | ServerConfig) -> None:
     for name in ("alpn", "versions", "suites", "groups", "signature_schemes"):
         object.__setattr__(config, name, _names(name, getattr(config, name)))
     object.__setattr__(config, "external_psks", _psks(config.external_psks))
+
+
+def _told(config: ClientConfig | ServerConfig) -> str:
+    """A configuration as text: what differs from the default."""
+    told = [
+        f"{one.name}={value!r}"
+        for one in fields(config)
+        if one.repr and (value := getattr(config, one.name)) is not one.default and value != one.default
+    ]
+    return f"{type(config).__name__}({', '.join(told)})"
 
 
 def _credentials(credentials: Iterable[CredentialSource]) -> tuple[CredentialSource, ...]:

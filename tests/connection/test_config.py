@@ -19,6 +19,7 @@ from tests.support.identities import (
 from tests.support.ids import stable
 from tests.support.memory import connect
 from trustls.config import ClientConfig, ServerConfig
+from trustls.crypto.provider import DEFAULT_PROVIDER
 from trustls.danger import AcceptAnyCertificate
 from trustls.errors import ConfigError
 from trustls.handshake.retry_cookie import RetryCookies
@@ -210,6 +211,13 @@ def test_configuration_does_not_print_what_is_secret() -> None:
         assert "kkkk" not in printed
         assert "PRIVATE" not in printed
     assert repr(server_credential()).startswith("<Credential CN=localhost")
+
+
+def test_configuration_prints_what_differs_from_the_default() -> None:
+    printed = repr(client_config(alpn=["h2"], sessions=None))
+    assert printed == "ClientConfig(roots=<RootCertStore of 1>, alpn=('h2',), sessions=None)"
+    assert repr(DEFAULT_PROVIDER) == "<CryptoProvider of 9 suites, 5 groups, 13 signature schemes>"
+    assert len(repr(server_config(client_auth=required()))) < 500
 
 
 def test_time_comes_from_the_configuration() -> None:

@@ -277,7 +277,7 @@ def sealed_as(connection: Connection, outer: int, inner: int, content: bytes) ->
     plaintext = content + bytes([inner])
     header = bytes([outer, 3, 3]) + (len(plaintext) + TAG_LENGTH).to_bytes(2, "big")
     nonce = (sealer._iv ^ sealer.sequence).to_bytes(12, "big")
-    return header + sealer._encrypt(nonce, plaintext, header)
+    return header + sealer._aead.encrypt(nonce, plaintext, header)
 
 
 @both_roles

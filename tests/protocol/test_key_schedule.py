@@ -208,3 +208,17 @@ def test_no_secret_is_printed(handshake: HandshakeSecrets, traffic: TrafficSecre
     ):
         assert repr(secret) not in printed
         assert secret.hex() not in printed
+
+
+def test_transcript_hash_follows_each_message_and_stays_with_its_copy() -> None:
+    transcript = Transcript()
+    transcript.add(b"one")
+    transcript.start(SHA256)
+    assert transcript.digest() == transcript.digest() == SHA256.hash(b"one")
+    copy = transcript.copy()
+    transcript.add(b"two")
+    assert transcript.digest() == SHA256.hash(b"onetwo")
+    assert copy.digest() == SHA256.hash(b"one")
+    copy.add(b"three")
+    assert copy.digest() == SHA256.hash(b"onethree")
+    assert transcript.digest() == SHA256.hash(b"onetwo")

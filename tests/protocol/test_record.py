@@ -10,7 +10,7 @@ from trustls.crypto.aead import TAG_LENGTH, TLS13_SUITES, SuiteAlgorithms
 from trustls.errors import AlertDescription, Misbehaviour, PeerMisbehaved
 from trustls.protocol.buffers import BUFFER_SIZE, Pool
 from trustls.protocol.key_schedule import TrafficSecret
-from trustls.protocol.record import MAX_CIPHERTEXT, MAX_PLAINTEXT, Opener, RecordWriter, Sealer
+from trustls.protocol.record import MAX_CIPHERTEXT, MAX_PLAINTEXT, Opener, RecordWriter, Sealer, records_needed
 
 pytestmark = COMPARES_BYTES
 
@@ -71,7 +71,51 @@ def test_data_takes_no_more_records_than_it_needs() -> None:
         assert writer.sealer is not None
         used = len(list(record_by_record(writer.take(None))))
         assert used == writer.sealer.sequence
-        assert used == writer.records_needed(size), f"{size} bytes took {used} records"
+        assert used == records_needed(size), f"{size} bytes took {used} records"
+
+
+@every_suite
+@pytest.mark.parametrize("size", [1, 2, 64, 4096, 8000, MAX_PLAINTEXT])
+def test_a_record_by_itself_opens_as_in_a_run(suite: SuiteAlgorithms, size: int) -> None:
+    secret = TrafficSecret(suite, bytes(suite.hash.length))
+    writer, opener = writer_under(secret), Opener(secret)
+    for number in range(3):
+        data = bytes([number]) * size
+        write(writer, data)
+        assert opener.open_single(memoryview(writer.take(None))) == data
+    assert opener.sequence == 3
+
+
+def not_single() -> dict[str, bytes]:
+    """What `open_single` leaves to the others."""
+    seal = Sealer(secret_of()).seal
+    record = seal(23, b"data")
+    changed = bytearray(record)
+    changed[-1] ^= 1
+    return {
+        "nothing": b"",
+        "a header": record[:5],
+        "cut off": record[:-1],
+        "more behind it": record + b"\x17",
+        "another behind it": record + record,
+        "changed": bytes(changed),
+        "an alert": Sealer(secret_of()).seal(21, b"\1\0"),
+        "a message": Sealer(secret_of()).seal(22, b"\x18\0\0\1\0"),
+        "padded": Sealer(secret_of()).seal(23, b"data", 3),
+        "empty": Sealer(secret_of()).seal(23, b""),
+        "only padding": Sealer(secret_of()).seal(0, b"", 40),
+        "in the clear": b"\x15\3\3\0\2\2\x28",
+        "no tag": b"\x17\3\3\0\x0f" + bytes(15),
+    }
+
+
+@pytest.mark.parametrize("what", not_single())
+def test_what_is_no_single_record_of_data_changes_nothing(what: str) -> None:
+    opener = Opener(secret_of())
+    assert opener.open_single(memoryview(not_single()[what])) is None
+    assert opener.sequence == 0
+    good = Sealer(secret_of()).seal(23, b"data")
+    assert opener.open_single(memoryview(good)) == b"data", "it is still the first record under this key"
 
 
 @pytest.mark.parametrize("pad_to", [1, 2, 100, 512, 4096, 16384])

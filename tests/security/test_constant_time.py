@@ -67,6 +67,7 @@ HARMLESS: Final[dict[str, frozenset[tuple[str, str, str]]]] = {
             ("reloading/files.py", "Files.changed", "self._digest() != self._known"),
             ("reloading/files.py", "Files.settle", "self._digest() != state"),
             ("reloading/held.py", "Held._same", "self._key(value) == self._key(self._newest)"),
+            ("stdlib/sessions.py", "SSLSession.offered_for", "key == self._key"),
             ("session/psk.py", "ExternalPsk.__post_init__", "self.hash not in (SHA256.name, SHA384.name)"),
             ("session/psk.py", "ExternalPsk.algorithm", "self.hash == SHA256.name"),
             ("trust/criteria.py", "_base64_digest", "base64.b64encode(digest).decode() == pin"),
@@ -86,6 +87,7 @@ HARMLESS: Final[dict[str, frozenset[tuple[str, str, str]]]] = {
             ),
             ("handshake/server_sessions.py", "_external", "psk.identity == identity.identity"),
             ("handshake/server_sessions.py", "find_session", "session.server_name != server_name"),
+            ("wsgi.py", "TLSEnviron.__call__", "key.startswith(_OURS)"),
             ("session/tickets.py", "RotatingTicketKeys.named", "key.name == name"),
             ("session/tickets.py", "TicketKey.open", "ticket[:NAME_LENGTH] != self.name"),
         }
@@ -99,6 +101,7 @@ HARMLESS: Final[dict[str, frozenset[tuple[str, str, str]]]] = {
             ("handshake/server_sessions.py", "_external", "suite.hash.name == psk.hash"),
             ("handshake/server_sessions.py", "_resumed", "suite.suite != session.suite"),
             ("handshake/server_sessions.py", "find_session", "session.version != version"),
+            ("stdlib/context.py", "SSLContext.num_tickets", "value != self.num_tickets"),
             ("session/redis.py", "RedisTicketKeys._learn", "(period, None) in found"),
             ("session/redis.py", "RedisTicketKeys._learn", "each == period"),
             ("session/redis.py", "RedisTicketKeys._may_ask", "self._sealing[0] == period"),

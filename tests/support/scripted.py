@@ -45,6 +45,8 @@ class NewRecord:
 Item: TypeAlias = "HandshakeMessage | bytes | Record | Wire | NewRecord"
 """What may be sent: a message, the exact bytes of one (or of what should be one), or something around messages."""
 
+_HEADER = 4
+
 Edit = Callable[[HandshakeMessage], Iterable[Item]]
 M = TypeVar("M", bound=HandshakeMessage)
 
@@ -107,6 +109,12 @@ class EditedFlow(Flow):
                     self._say(item)
                 case _:
                     self._say(encode_message(item))
+
+    def send_encoded(self, message: HandshakeMessage, raw: bytes) -> None:
+        self.send(message)
+
+    def send_ready(self, kind: type[HandshakeMessage], raw: bytes) -> None:
+        self.send(kind.parse(raw[_HEADER:]))  # An edit is for it, too, and may change it in place.
 
     def _say(self, raw: bytes) -> None:
         self.transcript.add(raw)

@@ -8,8 +8,20 @@ from hypothesis import strategies as st
 
 from tests.support.examples import COMPARES_BYTES
 from trustls.errors import AlertDescription, DecodeError, Misbehaviour
-from trustls.wire.codec import EMPTY, Codec, Reader, enum_list, one_enum, opaque_list, uint, vector8, vector16, vector24
-from trustls.wire.enums import CertificateType, NamedGroup
+from trustls.wire.codec import (
+    EMPTY,
+    Codec,
+    Reader,
+    enum_list,
+    one_enum,
+    opaque_list,
+    remembering,
+    uint,
+    vector8,
+    vector16,
+    vector24,
+)
+from trustls.wire.enums import CertificateType, NamedGroup, SignatureScheme
 
 pytestmark = COMPARES_BYTES
 
@@ -79,3 +91,37 @@ def test_codecs_refuse_what_is_not_exactly_one_value() -> None:
             if wrong != good:
                 with pytest.raises(DecodeError):
                     codec.decode(wrong)
+
+
+def test_what_was_read_lately_is_remembered_within_bounds() -> None:
+    read: list[bytes] = []
+
+    def decode(body: bytes) -> bytes:
+        read.append(body)
+        if not body:
+            raise DecodeError(Misbehaviour.TRUNCATED, "nothing")
+        return body[::-1]
+
+    remembered = remembering(decode)
+    assert remembered(b"abc") == remembered(bytes(bytearray(b"abc"))) == b"cba"
+    assert read == [b"abc"], "the same bytes are read once"
+    for _ in range(2):
+        with pytest.raises(DecodeError):
+            remembered(b"")
+    assert read[1:] == [b"", b""], "a fault is found anew each time"
+    long = bytes(129)
+    assert remembered(long) == remembered(long) == long
+    assert read[3:] == [long, long], "what is long is not kept"
+    for number in range(200):
+        remembered(number.to_bytes(2, "big"))
+    remembered(b"abc")
+    assert read[-1] == b"abc", "nor is what is old"
+
+
+def test_lists_of_one_kind_do_not_answer_for_another() -> None:
+    """What is remembered goes by bytes, and the same bytes mean other things elsewhere."""
+    groups, schemes = enum_list(NamedGroup, "groups"), enum_list(SignatureScheme, "schemes")
+    body = b"\0\2\4\3"
+    assert type(groups.decode(body)[0]) is NamedGroup
+    assert type(schemes.decode(body)[0]) is SignatureScheme
+    assert type(groups.decode(body)[0]) is NamedGroup

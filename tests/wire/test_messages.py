@@ -21,7 +21,15 @@ from trustls.wire.enums import (
     ProtocolVersion,
     SignatureScheme,
 )
-from trustls.wire.extensions import OFFERED_PSKS, PADDING, KeyShareEntry, OfferedPsks, PskIdentity
+from trustls.wire.extensions import (
+    CERTIFICATE_AUTHORITIES,
+    OFFERED_PSKS,
+    PADDING,
+    KeyShareEntry,
+    OfferedPsks,
+    PskIdentity,
+    encode_authorities,
+)
 from trustls.wire.messages import (
     CertificateMessage,
     CertificateRequest,
@@ -37,7 +45,7 @@ from trustls.wire.messages import (
     awaited_class,
     encode_message,
 )
-from trustls.wire.messages12 import HelloRequest, ServerKeyExchange
+from trustls.wire.messages12 import HelloRequest, ServerHelloDone, ServerKeyExchange
 from trustls.wire.names import DistinguishedName
 
 pytestmark = COMPARES_BYTES
@@ -467,3 +475,27 @@ def test_signature_scheme_that_nobody_knows_survives_and_prints_as_hex() -> None
     assert read.scheme == 0xFE12
     assert not read.scheme.is_known
     assert str(read.scheme) == "0xfe12"
+
+
+def test_messages_compare_and_print_by_their_fields() -> None:
+    one = NewSessionTicket(lifetime=1, age_add=0xC0FFEE, nonce=b"n", ticket=b"t")
+    assert one == NewSessionTicket(lifetime=1, age_add=0xC0FFEE, nonce=b"n", ticket=b"t")
+    assert one != NewSessionTicket(lifetime=1, age_add=0xC0FFEE, nonce=b"n", ticket=b"other")
+    assert Finished(verify_data=b"") != EndOfEarlyData()
+    assert HelloRequest() == HelloRequest()
+    assert HelloRequest() != ServerHelloDone()
+    assert repr(Finished(verify_data=b"x")) == "Finished(verify_data=b'x')"
+    assert str(0xC0FFEE) not in repr(one), "what masks a ticket's age is nobody's business"
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(one)
+
+
+def test_lists_of_authorities_that_were_read_lately_are_the_same_object() -> None:
+    name = DistinguishedName(bytes.fromhex("300c310a300806035504030c0161"))
+    body = encode_authorities((name,))
+    read = CERTIFICATE_AUTHORITIES.decode(body)
+    assert CERTIFICATE_AUTHORITIES.decode(bytes(bytearray(body))) is read
+    for number in range(8):
+        CERTIFICATE_AUTHORITIES.decode(encode_authorities((name,) * (number + 2)))
+    assert CERTIFICATE_AUTHORITIES.decode(body) == read
+    assert CERTIFICATE_AUTHORITIES.decode(body) is not read, "eight are kept, and no more"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from trustls.config import ClientConfig, ServerConfig
 from trustls.connection.driver import WARNING
@@ -28,13 +28,20 @@ from trustls.handshake.server import server_handshake
 from trustls.identity.credential import Credential
 from trustls.identity.request import CredentialRequest
 from trustls.protocol.key_schedule import TrafficSecret
-from trustls.protocol.record import MAX_PLAINTEXT, Opener, Sealer
+from trustls.protocol.record import HEADER_LENGTH, MAX_PLAINTEXT, Opener, RecordSealer, Sealer, records_needed
 from trustls.trust.names import ServerName
 from trustls.trust.verifiers import Peer
 from trustls.wire.messages import CertificateRequest
 
+if TYPE_CHECKING:
+    from trustls.connection.secrets import ConnectionSecrets
+
 # How much data is sealed before the key's limit is looked at again.
 _SEND_STEP: Final = 1 << 20
+# How much longer than its data a record is, in TLS 1.3.
+_OVERHEAD: Final = HEADER_LENGTH + 1 + 16
+# Up to this size a record that comes by itself is opened by itself.
+_SINGLE: Final = 1 << 13
 
 Data = bytes | bytearray | memoryview
 
@@ -87,7 +94,13 @@ class Connection(RecordIntake):
             self._incoming = b""
         if not data:
             return b""
-        plaintext = self._open_records(memoryview(data))
+        view = memoryview(data)
+        opener = self._opener
+        if len(view) <= _SINGLE and isinstance(opener, Opener) and self._opens_data:
+            single = self._open_single(opener, view)
+            if single is not None:
+                return single
+        plaintext = self._open_records(view)
         if self._failure is not None and not plaintext:
             raise self._failure
         return plaintext
@@ -101,6 +114,20 @@ class Connection(RecordIntake):
         if unread:
             self._incoming = b""
         return unread
+
+    def bytes_wanted(self, room: int = 0) -> int:
+        """How many bytes to read from the transport, for whoever leaves there what has no room here.
+
+        So many that `receive` gives at most `room` bytes of application data; and those that the record lacks which has
+        begun, so that it may give that one record's where there is less room.
+        """
+        have = len(self._incoming)
+        if have < HEADER_LENGTH:
+            lacking = HEADER_LENGTH - have
+        else:
+            lacking = HEADER_LENGTH + (self._incoming[3] << 8 | self._incoming[4]) - have
+        # What comes in records is shorter than they are: so a full one is read at once.
+        return max(lacking, room + _OVERHEAD - have if room else 1)
 
     def receive_eof(self) -> None:
         """Say that the transport has ended.
@@ -127,8 +154,12 @@ class Connection(RecordIntake):
         view = memoryview(data)
         if view.itemsize != 1 or not view.c_contiguous:
             view = memoryview(bytes(view))
-        for start in range(0, len(view), _SEND_STEP):
-            self._send_data(view[start : start + _SEND_STEP])
+        size = len(view)
+        if 0 < size <= _SEND_STEP:
+            self._send_data(view)
+        else:
+            for start in range(0, size, _SEND_STEP):
+                self._send_data(view[start : start + _SEND_STEP])
 
     def data_to_send(self, limit: int | None = None) -> bytes:
         """The next bytes for the transport: all that wait, or at most `limit`; `b""` when nothing does.
@@ -179,6 +210,36 @@ class Connection(RecordIntake):
             raise ValueError(f"an exporter gives 1 to {exporter.max_length} bytes for a label of at most 249 bytes")
         return exporter.export(encoded, context, length)
 
+    def extract_secrets(self) -> ConnectionSecrets:
+        """Give the keys of both directions away, for another record layer, and end this connection.
+
+        Dangerous: with them all is read and forged, and two that seal under one key reveal what they seal. So this
+        object seals and opens nothing any more; only `info`, `peer` and `export` go on. Nobody changes keys, answers a
+        KeyUpdate or takes a ticket from then on, unless the other record layer does. `trustls.net.ktls` is one.
+
+        Raises:
+            HandshakePending: the handshake is not finished.
+            ConfigError: something is under way: bytes wait in `data_to_send`, a part of a record or of a message has
+                been received, or the client is being asked for a certificate. Nothing has changed then.
+            ConnectionClosed, TLSError: this side or the peer has closed, or the connection has failed.
+        """
+        from trustls.connection.secrets import secrets_of
+
+        self._check_open()
+        established, sealer, opener = self._facts(), self._sealer(), self._opener
+        if self._peer_closed or opener is None:
+            raise ConnectionClosed("the peer has sent its close_notify")
+        if self._key_update_owed:
+            self._send_key_update(request_peer=False)
+        self._writer.flush_handshake()
+        if self._writer.pending or self._incoming or not self._joiner.is_empty or self._handshake is not None:
+            raise ConfigError("no keys are given away while something is under way: send what waits, and receive")
+        secrets = secrets_of(established, sealer, opener, is_client=self.is_client)
+        self._failure = ConnectionClosed("the keys of this connection have been given away")
+        self._opener = None
+        self._writer.use(None)
+        return secrets
+
     @property
     def tls_unique(self) -> bytes | None:
         """The channel binding of TLS 1.2 (RFC 5929 3); None in TLS 1.3, which has `export` instead (RFC 9266).
@@ -198,12 +259,15 @@ class Connection(RecordIntake):
         if self._key_update_owed:
             self._send_key_update(request_peer=False)
         sealer = self._sealer()
+        if sealer.sequence + records_needed(len(data)) >= sealer.limit:
+            sealer, data = self._send_up_to_the_limit(sealer, data)
+        self._writer.write_data(sealer, data)
+
+    def _send_up_to_the_limit(self, sealer: RecordSealer, data: memoryview) -> tuple[RecordSealer, memoryview]:
+        """Send what the key may seal and change it, as often as it takes; the last key, and what it is to seal."""
         if self._tls12:
-            if sealer.sequence + self._writer.records_needed(len(data)) >= sealer.limit:
-                raise ConnectionClosed("the key is used up, and TLS 1.2 cannot change it: open a new connection")
-            self._writer.write_data(sealer, data)
-            return
-        while sealer.sequence + self._writer.records_needed(len(data)) >= sealer.limit:
+            raise ConnectionClosed("the key is used up, and TLS 1.2 cannot change it: open a new connection")
+        while sealer.sequence + records_needed(len(data)) >= sealer.limit:
             self._facts()  # A KeyUpdate needs a finished handshake.
             # The last record under the old key is the KeyUpdate itself.
             fits = (sealer.limit - 1 - sealer.sequence) * MAX_PLAINTEXT
@@ -212,13 +276,14 @@ class Connection(RecordIntake):
                 data = data[fits:]
             self._send_key_update(request_peer=False)
             sealer = self._sealer()
-        self._writer.write_data(sealer, data)
+        return sealer, data
 
     def _check_open(self) -> None:
         """Refuse to send before the handshake is done, after a failure, and after `close`."""
-        if not self._half_rtt:
+        if self._established is None and not self._half_rtt:
             self._facts()
-        self._raise_failure()
+        if self._failure is not None:
+            self._raise_failure()
         if self._close_sent:
             raise ConnectionClosed("this side has sent its close_notify")
 

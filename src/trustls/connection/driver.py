@@ -20,6 +20,7 @@ from trustls.errors import (
 )
 from trustls.handshake.established import Established
 from trustls.handshake.flow import ChangeCipherSpec, Flow, Outside, Receive
+from trustls.identity.credential import Credential
 from trustls.protocol.early_data import EarlyData
 from trustls.protocol.joiner import HandshakeJoiner
 from trustls.protocol.record import Opener, RecordOpener, RecordSealer, RecordWriter, Sealer
@@ -35,7 +36,6 @@ from trustls.wire.messages import (
     awaited_class,
     encode_message,
 )
-from trustls.wire.messages12 import HelloRequest
 
 WARNING: Final = 1
 FATAL: Final = 2
@@ -44,6 +44,9 @@ _HANDSHAKE_HEADER: Final = 4
 # What a peer may do before it must send something of use. Each is far above what an honest one does.
 MAX_WARNINGS: Final = 4
 _MAX_POST_HANDSHAKE_MESSAGES: Final = 32
+
+# The usual answers of the outside, which nobody awaits.
+_ANSWERS: Final = frozenset((bytes, Peer, Credential, type(None)))
 
 
 class HandshakeDriver:
@@ -69,6 +72,7 @@ class HandshakeDriver:
         "_peer_closed",
         "_settling",
         "_tls12",
+        "_traced",
         "_update_asked",
         "_waiting",
         "_warnings",
@@ -86,6 +90,8 @@ class HandshakeDriver:
         self._joiner = HandshakeJoiner()
         self._incoming = b""
         self._early_data = EarlyData()
+        # Asked once for all messages of the handshake: who wants to see them listens before.
+        self._traced = trace.enabled()
         self._flow: Flow | None = self._new_flow()
         self._handshake: Coroutine[Any, Any, Established] | None = None
         self._waiting: tuple[type[HandshakeMessage], ...] = ()
@@ -152,7 +158,7 @@ class HandshakeDriver:
             reader_changed=self._use_opener,
             early_data=self._early_data,
             on_tls12=self._speak_tls12,
-            on_sent=self._trace_sent,
+            on_sent=self._trace_sent if self._traced else None,
             on_may_send=self._allow_data,
             transcript=transcript,
         )
@@ -195,7 +201,7 @@ class HandshakeDriver:
         message = message_type.parse(body)
         if self._flow is not None:
             self._flow.transcript.add(raw)
-        if trace.enabled():
+        if self._traced:
             trace.message(self.is_client, trace.RECEIVED, message, raw)
         self._resume(message)
 
@@ -238,7 +244,7 @@ class HandshakeDriver:
                 raised = error
             except Exception as error:  # noqa: BLE001 (whatever a callback raises ends this connection, no more)
                 raised = _callback_failed(asked, error)
-            if hasattr(type(value), "__await__"):
+            if type(value) not in _ANSWERS and hasattr(type(value), "__await__"):
                 self._work = asked, cast("Awaitable[Any]", value)
                 return
 
@@ -286,6 +292,8 @@ class HandshakeDriver:
         if self._warnings > MAX_WARNINGS:
             raise PeerMisbehaved(Misbehaviour.RENEGOTIATION_REPEATED)
         if asks and trace.enabled():
+            from trustls.wire.messages12 import HelloRequest
+
             trace.message(self.is_client, trace.RECEIVED, HelloRequest(), raw)
         if not self._close_sent:
             self._send_alert(WARNING, AlertDescription.NO_RENEGOTIATION_RESERVED)

@@ -29,6 +29,21 @@ class RecordIntake(HandshakeDriver):
 
     __slots__ = ()
 
+    @property
+    def _opens_data(self) -> bool:
+        """Whether application data may come now, and nothing else is under way: no handshake, no part of a message."""
+        return self._established is not None and self._handshake is None and self._joiner.is_empty
+
+    def _open_single(self, opener: Opener, data: memoryview) -> bytes | None:
+        """The application data of the one record that `data` is; None when `_open_records` is to look at it."""
+        plaintext = opener.open_single(data)
+        if plaintext is not None:
+            self._empty_records = 0
+            self._idle_messages = 0
+            if opener.sequence >= opener.limit:
+                self._ask_for_update()
+        return plaintext
+
     def _open_records(self, data: memoryview) -> bytes:
         """Take every whole record of `data`; the application data, up to a failure if there is one."""
         end = len(data)
@@ -40,12 +55,7 @@ class RecordIntake(HandshakeDriver):
         try:
             while end - position >= HEADER_LENGTH and self._work is None and not self._peer_closed:
                 opener = self._opener
-                if (
-                    self._established is not None
-                    and self._handshake is None
-                    and isinstance(opener, Opener)
-                    and self._joiner.is_empty
-                ):
+                if self._opens_data and isinstance(opener, Opener):
                     following, filled = opener.open_run(data, position, out_view, filled)
                     if following > position:
                         position = following

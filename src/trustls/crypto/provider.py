@@ -6,8 +6,8 @@ A configuration restricts it by IANA name; nothing outside this package looks a 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from trustls.crypto.aead import TLS12_SUITES, TLS13_SUITES, SuiteAlgorithms, SuiteAlgorithms12
@@ -19,7 +19,7 @@ from trustls.wire.enums import CipherSuite, NamedGroup, OpenEnum, SignatureSchem
 E = TypeVar("E", bound=OpenEnum)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class CryptoProvider:
     """The suites, groups and signature schemes on offer, each in order of preference, and the source of randomness.
 
@@ -33,28 +33,35 @@ class CryptoProvider:
     signature_schemes: tuple[SignatureScheme, ...] = TLS13_SCHEMES + PKCS1_SCHEMES
     random: Callable[[int], bytes] = os.urandom
 
-    @property
-    def certificate_schemes(self) -> tuple[SignatureScheme, ...] | None:
-        """What signature_algorithms_cert says; None where it would be no more than signature_algorithms does.
+    certificate_schemes: tuple[SignatureScheme, ...] | None = field(init=False, repr=False, compare=False)
+    """What signature_algorithms_cert says; None where it would be no more than signature_algorithms does.
 
-        Restricting the schemes of handshakes restricts no certificates: those of RSA CAs are everywhere.
-        """
-        return None if set(self.signature_schemes) >= set(_CERTIFICATE_SCHEMES) else _CERTIFICATE_SCHEMES
+    Restricting the schemes of handshakes restricts no certificates: those of RSA CAs are everywhere.
+    """
+    schemes13: tuple[SignatureScheme, ...] = field(init=False, repr=False, compare=False)
+    """The schemes of a CertificateVerify in TLS 1.3, where PKCS#1 is for certificates only (RFC 9846 4.3.3)."""
+    schemes12: tuple[SignatureScheme, ...] = field(init=False, repr=False, compare=False)
+    """The schemes of TLS 1.2, for which ML-DSA is not defined."""
+    ecdhe_groups: tuple[KeyExchangeGroup, ...] = field(init=False, repr=False, compare=False)
+    """The groups that TLS 1.2 can use: a hybrid's share has no place there (RFC 8422)."""
+    suites_by_name: Mapping[CipherSuite, SuiteAlgorithms] = field(init=False, repr=False, compare=False)
+    """The suites of TLS 1.3, by their names."""
 
-    @property
-    def schemes13(self) -> tuple[SignatureScheme, ...]:
-        """The schemes of a CertificateVerify in TLS 1.3, where PKCS#1 is for certificates only (RFC 9846 4.3.3)."""
-        return tuple([scheme for scheme in self.signature_schemes if scheme not in PKCS1_SCHEMES])
+    def __post_init__(self) -> None:
+        schemes = self.signature_schemes
+        all_certificates = set(schemes) >= set(_CERTIFICATE_SCHEMES)
+        fill = object.__setattr__
+        fill(self, "certificate_schemes", None if all_certificates else _CERTIFICATE_SCHEMES)
+        fill(self, "schemes13", tuple([scheme for scheme in schemes if scheme not in PKCS1_SCHEMES]))
+        fill(self, "schemes12", tuple([scheme for scheme in schemes if "MLDSA" not in scheme.name]))
+        fill(self, "suites_by_name", {item.suite: item for item in self.suites})
+        fill(self, "ecdhe_groups", tuple([group for group in self.groups if group.group in _ECDHE]))
 
-    @property
-    def schemes12(self) -> tuple[SignatureScheme, ...]:
-        """The schemes of TLS 1.2, for which ML-DSA is not defined."""
-        return tuple([scheme for scheme in self.signature_schemes if "MLDSA" not in scheme.name])
-
-    @property
-    def ecdhe_groups(self) -> tuple[KeyExchangeGroup, ...]:
-        """The groups that TLS 1.2 can use: a hybrid's share has no place there (RFC 8422)."""
-        return tuple([group for group in self.groups if group.group in _ECDHE])
+    def __repr__(self) -> str:
+        return (
+            f"<CryptoProvider of {len(self.suites) + len(self.suites12)} suites, {len(self.groups)} groups, "
+            f"{len(self.signature_schemes)} signature schemes>"
+        )
 
     def restricted(
         self,
@@ -117,3 +124,4 @@ def _listed(values: dict[E, T]) -> str:
 
 
 DEFAULT_PROVIDER = CryptoProvider()
+"""The cryptography of pyca/cryptography, everything in it that is offered and accepted by default."""

@@ -5,6 +5,9 @@ In TLS 1.3 a scheme fixes curve, padding and hash together; PKCS#1 v1.5 serves T
 
 from __future__ import annotations
 
+import functools
+from typing import TypeGuard
+
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, padding, rsa
@@ -78,6 +81,30 @@ class WrongKey(ValueError):
     """The key is of another kind than the scheme signs with, or of a size that is not accepted."""
 
 
+@functools.lru_cache(maxsize=64)
+def _is_subclass(kind: type[object], of: type[object]) -> bool:
+    return issubclass(kind, of)
+
+
+# The kinds of keys are abstract classes: `isinstance` asks them in Python, which takes a microsecond each time.
+
+
+def _is_ec_private(key: PrivateKey) -> TypeGuard[ec.EllipticCurvePrivateKey]:
+    return _is_subclass(type(key), ec.EllipticCurvePrivateKey)
+
+
+def _is_ec_public(key: PublicKey) -> TypeGuard[ec.EllipticCurvePublicKey]:
+    return _is_subclass(type(key), ec.EllipticCurvePublicKey)
+
+
+def _is_rsa_private(key: PrivateKey) -> TypeGuard[rsa.RSAPrivateKey]:
+    return _is_subclass(type(key), rsa.RSAPrivateKey)
+
+
+def _is_rsa_public(key: PublicKey) -> TypeGuard[rsa.RSAPublicKey]:
+    return _is_subclass(type(key), rsa.RSAPublicKey)
+
+
 def schemes_of_private_key(key: PrivateKey) -> tuple[SignatureScheme, ...]:
     """The schemes that `key` can sign with, preferred first; none for a kind of key that has no scheme in TLS 1.3."""
     if isinstance(key, ec.EllipticCurvePrivateKey):
@@ -91,21 +118,21 @@ def schemes_of_private_key(key: PrivateKey) -> tuple[SignatureScheme, ...]:
 
 def is_rsa_key(key: PublicKey) -> bool:
     """Whether `key` is an RSA key."""
-    return isinstance(key, rsa.RSAPublicKey)
+    return _is_rsa_public(key)
 
 
 def sign(key: PrivateKey, scheme: SignatureScheme, message: bytes) -> bytes:
     """The signature of `message`; WrongKey when the key cannot make one of this scheme."""
     if scheme in _ECDSA:
         curve, algorithm = _ECDSA[scheme]
-        if isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, curve):
+        if _is_ec_private(key) and isinstance(key.curve, curve):
             return key.sign(message, algorithm)
     elif scheme in _RSA_PSS:
-        if isinstance(key, rsa.RSAPrivateKey):
+        if _is_rsa_private(key):
             pss, algorithm_hash = _RSA_PSS[scheme]
             return key.sign(message, pss, algorithm_hash)
     elif scheme in _RSA_PKCS1:
-        if isinstance(key, rsa.RSAPrivateKey):
+        if _is_rsa_private(key):
             return key.sign(message, padding.PKCS1v15(), _RSA_PKCS1[scheme])
     elif scheme is _S.ED25519:
         if isinstance(key, ed25519.Ed25519PrivateKey):
@@ -126,16 +153,16 @@ def verify(
         if scheme in _ECDSA:
             curve, algorithm = _ECDSA[scheme]
             curves = _CURVES if any_curve else curve
-            if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, curves):
+            if _is_ec_public(key) and isinstance(key.curve, curves):
                 key.verify(signature, message, algorithm)
                 return
         elif scheme in _RSA_PSS:
-            if isinstance(key, rsa.RSAPublicKey) and MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS:
+            if _is_rsa_public(key) and MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS:
                 pss, algorithm_hash = _RSA_PSS[scheme]
                 key.verify(signature, message, pss, algorithm_hash)
                 return
         elif scheme in _RSA_PKCS1:
-            if isinstance(key, rsa.RSAPublicKey) and MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS:
+            if _is_rsa_public(key) and MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS:
                 key.verify(signature, message, padding.PKCS1v15(), _RSA_PKCS1[scheme])
                 return
         elif scheme is _S.ED25519:

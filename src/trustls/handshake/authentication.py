@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Final
 
-from trustls.crypto.signatures import BadSignature, WrongKey, is_rsa_key, verify
+from trustls.crypto.signatures import BadSignature, WrongKey, verify
 from trustls.errors import (
     AlertDescription,
     CertificateProblem,
@@ -30,18 +30,17 @@ from trustls.trust.signatures import is_pss_key
 from trustls.trust.verifiers import Peer
 from trustls.wire.enums import ExtensionType, ProtocolVersion, SignatureScheme
 from trustls.wire.messages import (
-    CertificateEntry,
     CertificateMessage,
     CertificateRequest,
     CertificateVerify,
     ClientHello,
 )
-from trustls.wire.messages12 import CertificateMessage12
-from trustls.wire.names import brief
+from trustls.wire.names import DistinguishedName, brief
 
 SERVER_CONTEXT: Final = b"TLS 1.3, server CertificateVerify"
 CLIENT_CONTEXT: Final = b"TLS 1.3, client CertificateVerify"
 _MAX_LISTED: Final = 8
+_DIGITAL_SIGNATURE: Final = int(KeyUsage.DIGITAL_SIGNATURE)
 _NO_EXTENSIONS: Final[frozenset[int]] = frozenset()
 
 # A bound on what is parsed; `PathLimits` says how many may be verified.
@@ -69,16 +68,15 @@ async def send_certificate(
     scheme = credential.scheme_for(accepted, ProtocolVersion.TLS1_3)
     if scheme is None:
         raise ConfigError("the credential chosen cannot sign with a scheme that the peer accepts")
-    entries = tuple([CertificateEntry(certificate=der) for der in _sent_chain(credential)])
-    entries[0].status_request = staple
-    flow.send(CertificateMessage(context=request_context, entries=entries))
+    if staple is None and not request_context:
+        flow.send_ready(CertificateMessage, credential.certificate_message)
+    else:
+        entries = credential.certificate_entries()
+        entries[0].status_request = staple
+        flow.send(CertificateMessage(context=request_context, entries=entries))
     content = signed_content(context, flow.transcript.digest())
     signature = await flow.outside("sign", credential.signer.sign, scheme, content)
     flow.send(CertificateVerify(scheme=scheme, signature=signature))
-
-
-def _sent_chain(credential: Credential) -> list[bytes]:
-    return [certificate.der for certificate in credential.sent_chain]
 
 
 async def own_staple(flow: Flow, credential: Credential) -> bytes | None:
@@ -98,24 +96,35 @@ async def server_credential(
 ) -> Credential:
     """The credential that the server presents to this client."""
     schemes = hello.signature_algorithms or ()
-    offered = OfferedHello(
+    request = CredentialRequest(
         version=version,
-        server_name=hello.server_name,
+        authorities=hello.certificate_authorities or (),
         signature_schemes=schemes,
         signature_schemes_cert=hello.signature_algorithms_cert or schemes,
         groups=hello.supported_groups or (),
-        authorities=hello.certificate_authorities or (),
-        cipher_suites=hello.cipher_suites,
-        alpn=tuple([name.decode("latin-1") for name in hello.alpn or ()]),
+        from_client=True,
     )
     choose = server.choose_credential
     if choose is not None:
-        chosen = await flow.outside("choose a credential", choose, offered, credentials)
+        chosen = await flow.outside("choose a credential", choose, _offered(hello, request), credentials)
         if chosen is not None:
             if chosen.scheme_for(schemes, version) is None:
-                raise ConfigError(f"the credential chosen cannot be used: {chosen.fits(offered.request)}")
+                raise ConfigError(f"the credential chosen cannot be used: {chosen.fits(request)}")
             return chosen
-    return chosen_for_server(offered.request, hello.server_name, credentials, now=server.now())
+    return chosen_for_server(request, hello.server_name, credentials, now=server.now())
+
+
+def _offered(hello: ClientHello, request: CredentialRequest) -> OfferedHello:
+    return OfferedHello(
+        version=request.version,
+        server_name=hello.server_name,
+        signature_schemes=request.signature_schemes,
+        signature_schemes_cert=request.signature_schemes_cert,
+        groups=request.groups,
+        authorities=request.authorities,
+        cipher_suites=hello.cipher_suites,
+        alpn=tuple([name.decode("latin-1") for name in hello.alpn or ()]),
+    )
 
 
 async def chosen_credential(
@@ -146,13 +155,21 @@ def credential_request(request: CertificateRequest) -> CredentialRequest:
     )
 
 
-def certificate_request(server: ServerParameters, client_auth: ClientAuth, context: bytes = b"") -> CertificateRequest:
+def send_certificate_request(flow: Flow, server: ServerParameters) -> None:
+    """Ask for a client certificate in the handshake: the same message each time, while the CA names stay the same."""
+    hints = server.client_auth.hints
+    flow.send_ready(CertificateRequest, server.ready_request.of(hints, lambda: certificate_request(server, hints)))
+
+
+def certificate_request(
+    server: ServerParameters, hints: tuple[DistinguishedName, ...], context: bytes = b""
+) -> CertificateRequest:
     """What certificates are accepted. Peers reject an empty certificate_authorities, so it is left out then."""
     return CertificateRequest(
         context=context,
         signature_algorithms=server.provider.signature_schemes,
         signature_algorithms_cert=server.provider.certificate_schemes,
-        certificate_authorities=client_auth.hints or None,
+        certificate_authorities=hints or None,
     )
 
 
@@ -281,12 +298,10 @@ def check_certificate_verify(
     `any_usage` lets a key sign that may not: where that stands in a report already.
     """
     content = signed_content(context, transcript_hash)
-    _check_signature(
-        leaf, proof.scheme, proof.signature, content, offered=offered, any_curve=False, any_usage=any_usage
-    )
+    check_signature(leaf, proof.scheme, proof.signature, content, offered=offered, any_curve=False, any_usage=any_usage)
 
 
-def _check_signature(
+def check_signature(
     leaf: Certificate,
     scheme: SignatureScheme,
     signature: bytes,
@@ -296,6 +311,10 @@ def _check_signature(
     any_curve: bool,
     any_usage: bool,
 ) -> None:
+    """Refuse a handshake signature that the key of `leaf` did not make, or may not make.
+
+    `any_curve` is TLS 1.2's reading of the ECDSA schemes; `any_usage` as in `check_certificate_verify`.
+    """
     if scheme not in offered:
         raise PeerMisbehaved(Misbehaviour.SCHEME_NOT_OFFERED, str(scheme))
     if is_pss_key(leaf):
@@ -303,7 +322,7 @@ def _check_signature(
         # offered here.
         raise PeerMisbehaved(Misbehaviour.SCHEME_NOT_FOR_KEY, f"{scheme}, and a key that is marked for RSASSA-PSS")
     usage = None if any_usage else leaf.key_usage_bits
-    if usage is not None and not usage & KeyUsage.DIGITAL_SIGNATURE:
+    if usage is not None and not usage & _DIGITAL_SIGNATURE:
         # RFC 9846 4.5.1.2: whoever verifies the certificate, its key must be allowed to sign.
         raise CertificateRejected(
             CertificateProblem.WRONG_KEY_USAGE,
@@ -318,40 +337,3 @@ def _check_signature(
         raise PeerMisbehaved(Misbehaviour.SCHEME_NOT_FOR_KEY, str(error)) from None
     except BadSignature as error:
         raise PeerMisbehaved(Misbehaviour.BAD_SIGNATURE, str(error)) from None
-
-
-# -- TLS 1.2 ----------------------------------------------------------------------------------------------------------
-
-
-def send_certificate12(flow: Flow, credential: Credential | None) -> None:
-    """The chain of `credential`, or an empty one."""
-    chain = () if credential is None else tuple(_sent_chain(credential))
-    flow.send(CertificateMessage12(certificates=chain))
-
-
-async def send_certificate_verify12(flow: Flow, credential: Credential, accepted: tuple[SignatureScheme, ...]) -> None:
-    """Prove that the credential's key is held here, over every message so far (RFC 5246 7.4.8)."""
-    scheme = credential.scheme_for(accepted, ProtocolVersion.TLS1_2)
-    if scheme is None:
-        raise ConfigError("the credential chosen cannot sign with a scheme that the server accepts")
-    content = flow.transcript.content()
-    signature = await flow.outside("sign", credential.signer.sign, scheme, content)
-    flow.send(CertificateVerify(scheme=scheme, signature=signature))
-
-
-def check_signature12(
-    leaf: Certificate,
-    scheme: SignatureScheme,
-    signature: bytes,
-    content: bytes,
-    *,
-    offered: tuple[SignatureScheme, ...],
-    any_usage: bool = False,
-) -> None:
-    """Refuse a peer that does not hold the key of `leaf`; `any_usage` as in `check_certificate_verify`."""
-    _check_signature(leaf, scheme, signature, content, offered=offered, any_curve=True, any_usage=any_usage)
-
-
-def is_rsa(leaf: Certificate) -> bool:
-    """Whether the key is an RSA key, for which TLS 1.2 has suites of its own."""
-    return is_rsa_key(leaf.public_key)

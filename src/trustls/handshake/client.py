@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from trustls.crypto.key_exchange import HybridShare
 from trustls.errors import Incompatibility, Misbehaviour, PeerIncompatible, PeerMisbehaved
-from trustls.handshake.client12 import client_handshake12
 from trustls.handshake.client13 import Opening, Shares, client_handshake13, share_entries
 from trustls.handshake.client_answer import ClientAnswer
 from trustls.handshake.client_sessions import OfferedPsk, bind, offered_psks, usable_session
@@ -37,8 +36,7 @@ async def client_handshake(
     hello = _client_hello(client, server_name, shares)
     offered = offered_psks(client, session) if speaks_tls13 else ()
     early_data = _offer_resumption(client, hello, session, offered)
-    bind(flow, hello, offered)
-    flow.send(hello)
+    flow.send_encoded(hello, bind(flow, hello, offered))
     if early_data:
         flow.send_change_cipher_spec()
         early_traffic = _early_traffic(flow, client, offered[0])
@@ -57,6 +55,8 @@ async def client_handshake(
     if early_data:
         # RFC 9846 4.3.10: early data is for a server that was known to speak TLS 1.3.
         raise PeerMisbehaved(Misbehaviour.VERSION_NOT_OFFERED, "early data was sent, the server chose TLSv1.2")
+    from trustls.handshake.client12 import client_handshake12  # Few peers need it, and it takes a while to import.
+
     return await client_handshake12(flow, client, server_name, hello, session, answer, certificate)
 
 
@@ -108,7 +108,7 @@ def _client_hello(client: ClientParameters, server_name: ServerName, shares: Sha
         random=provider.random(32),
         cipher_suites=client.cipher_suites,
         server_name=server_name.dns if client.send_server_name else None,
-        supported_groups=tuple([item.group for item in client.groups]),
+        supported_groups=client.supported_groups,
         signature_algorithms=provider.signature_schemes,
         signature_algorithms_cert=provider.certificate_schemes,
         alpn=client.alpn or None,

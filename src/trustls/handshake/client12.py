@@ -8,15 +8,8 @@ from typing import Final
 from trustls.crypto.aead import SuiteAlgorithms12
 from trustls.crypto.key_exchange import BadKeyShare
 from trustls.errors import Incompatibility, Misbehaviour, PeerIncompatible, PeerMisbehaved
-from trustls.handshake.authentication import (
-    check_signature12,
-    chosen_credential,
-    is_rsa,
-    parsed_chain,
-    send_certificate12,
-    send_certificate_verify12,
-    verified_server,
-)
+from trustls.handshake.authentication import chosen_credential, parsed_chain, verified_server
+from trustls.handshake.authentication12 import check_signature12, is_rsa, send_certificate12, send_certificate_verify12
 from trustls.handshake.binding import client_binding
 from trustls.handshake.client_answer import ClientAnswer
 from trustls.handshake.client_sessions import MAX_TICKET, remember
@@ -198,8 +191,7 @@ def _established(
 
 def _chosen_suite(client: ClientParameters, hello: ClientHello, answer: ServerHello) -> SuiteAlgorithms12:
     """The suite of a ServerHello that keeps to what was offered."""
-    check_solicited(answer, hello)
-    for kind in answer.extension_types():
+    for kind in check_solicited(answer, hello):
         if kind in _TLS13_ONLY:
             raise PeerMisbehaved(Misbehaviour.UNEXPECTED_EXTENSION, f"{ExtensionType(kind)} in TLS 1.2")
     if answer.compression_method:

@@ -203,8 +203,7 @@ async def _agree(
             flow.send_change_cipher_spec()
         hello, shares = _second_hello(client, hello, shares, retry)
         offered = tuple([psk for psk in offered if psk.algorithm == suite.hash])
-        bind(flow, hello, offered)
-        flow.send(hello)
+        flow.send_encoded(hello, bind(flow, hello, offered))
         after_retry = await flow.receive(ServerHello)  # RFC 9846 4.2.4: a second retry is an unexpected_message.
         answer = after_retry
 
@@ -278,8 +277,7 @@ def _chosen_suite(
     if answer.legacy_version != ProtocolVersion.TLS1_2:
         raise PeerMisbehaved(Misbehaviour.BAD_LEGACY_VERSION, str(answer.legacy_version))
     allowed = _RETRY_EXTENSIONS if isinstance(answer, HelloRetryRequest) else _SERVER_HELLO_EXTENSIONS
-    check_solicited(answer, hello, always=_UNASKED)
-    for kind in answer.extension_types():
+    for kind in check_solicited(answer, hello, always=_UNASKED):
         if kind not in allowed:
             raise PeerMisbehaved(
                 Misbehaviour.UNEXPECTED_EXTENSION, f"{ExtensionType(kind)} in a {type(answer).__name__} of TLS 1.3"

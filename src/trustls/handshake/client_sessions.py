@@ -19,7 +19,7 @@ from trustls.session.store import ClientSessionStore
 from trustls.trust.names import ServerName
 from trustls.trust.verifiers import Peer
 from trustls.wire.enums import NamedGroup, ProtocolVersion
-from trustls.wire.extensions import OfferedPsks, PskIdentity
+from trustls.wire.extensions import OfferedPsks, PskIdentity, encode_binders
 from trustls.wire.messages import ClientHello, NewSessionTicket, encode_message
 
 RESUMPTION_BINDER = b"res binder"
@@ -108,17 +108,22 @@ def _external(psk: ExternalPsk) -> OfferedPsk:
     return OfferedPsk(PskIdentity(psk.identity, 0), early, psk.binder_label, None)
 
 
-def bind(flow: Flow, hello: ClientHello, offered: tuple[OfferedPsk, ...]) -> None:
-    """Put the offered keys into `hello`, each with its binder over the transcript and `hello` up to the binders."""
+def bind(flow: Flow, hello: ClientHello, offered: tuple[OfferedPsk, ...]) -> bytes:
+    """Put the offered keys into `hello`, each with its binder over the transcript and `hello` up to the binders.
+
+    Gives the whole message, encoded: the binders are its end, so that it is encoded once.
+    """
     if not offered:
         hello.pre_shared_key = None
-        return
+        return encode_message(hello)
     identities = tuple([psk.identity for psk in offered])
     hello.pre_shared_key = OfferedPsks(identities, tuple([bytes(psk.algorithm.length) for psk in offered]))
-    binders_length = 2 + sum(1 + psk.algorithm.length for psk in offered)
-    partial = flow.transcript.content() + encode_message(hello)[:-binders_length]
+    binders_length = 2 + sum([1 + psk.algorithm.length for psk in offered])
+    start = encode_message(hello)[:-binders_length]
+    partial = flow.transcript.content() + start
     binders = tuple([psk.early.binder(psk.binder_label, psk.algorithm.hash(partial)) for psk in offered])
     hello.pre_shared_key = OfferedPsks(identities, binders)
+    return start + encode_binders(binders)
 
 
 class TicketReceiver:

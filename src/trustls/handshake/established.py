@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from trustls.handshake.client_sessions import TicketReceiver
 from trustls.handshake.parameters import ServerParameters
 from trustls.identity.credential import Credential
 from trustls.protocol.key_schedule import ExporterSecret
-from trustls.protocol.key_schedule12 import Exporter12
 from trustls.protocol.transcript import Transcript
 from trustls.trust.verifiers import Peer
 from trustls.wire.enums import CipherSuite, NamedGroup, ProtocolVersion
+
+if TYPE_CHECKING:
+    from trustls.protocol.key_schedule12 import Exporter12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

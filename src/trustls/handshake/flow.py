@@ -9,7 +9,7 @@ updates, keys that change only between records, messages refused before they are
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Final, Generic, TypeVar, overload
 
 from trustls.errors import Misbehaviour, PeerMisbehaved
 from trustls.protocol.early_data import EarlyData
@@ -23,6 +23,8 @@ T = TypeVar("T")
 A = TypeVar("A", bound=HandshakeMessage)
 B = TypeVar("B", bound=HandshakeMessage)
 C = TypeVar("C", bound=HandshakeMessage)
+
+_MESSAGE_HEADER: Final = 4
 
 
 class Receive(Generic[T]):
@@ -106,7 +108,7 @@ class Flow:
         # After the handshake messages are no flights: others may stand behind the one that is answered.
         self._in_flights = transcript is None
         self._on_may_send = on_may_send
-        self._held: list[tuple[HandshakeMessage, bytes]] | None = None
+        self._held: list[tuple[HandshakeMessage | None, bytes]] | None = None
         self._writer = writer
         self._joiner = joiner
         self._reader_changed = reader_changed
@@ -126,16 +128,29 @@ class Flow:
 
     def send(self, message: HandshakeMessage) -> None:
         """Add a message to the flight and to the transcript."""
+        self._send(encode_message(message), message)
+
+    def send_encoded(self, message: HandshakeMessage, raw: bytes) -> None:
+        """As `send`, for a message that had to be encoded before."""
+        self._send(raw, message)
+
+    def send_ready(self, kind: type[HandshakeMessage], raw: bytes) -> None:
+        """As `send`, for a message of this class that was encoded beforehand (`ReadyMessage`)."""
+        self._send(raw, kind.parse(raw[_MESSAGE_HEADER:]) if self._on_sent is not None else None)
+
+    def _send(self, raw: bytes, message: HandshakeMessage | None) -> None:
         if self._in_flights and not self._joiner.is_empty:
             # RFC 9846 5.1: what comes before a change of keys, and before the other's turn, ends with its record.
             raise PeerMisbehaved(Misbehaviour.EXCESS_HANDSHAKE_DATA)
-        raw = encode_message(message)
         self.transcript.add(raw)
         if self._held is not None:
             self._held.append((message, raw))
             return
+        self._queue(message, raw)
+
+    def _queue(self, message: HandshakeMessage | None, raw: bytes) -> None:
         self._writer.queue_handshake(raw)
-        if self._on_sent is not None:
+        if self._on_sent is not None and message is not None:
             self._on_sent(message, raw)
 
     def hold(self) -> None:
@@ -146,16 +161,11 @@ class Flow:
         """Let the flight go out, in one piece."""
         held, self._held = self._held or [], None
         for message, raw in held:
-            self._writer.queue_handshake(raw)
-            if self._on_sent is not None:
-                self._on_sent(message, raw)
+            self._queue(message, raw)
 
     def send_after_handshake(self, message: HandshakeMessage) -> None:
         """Queue a message that is no part of the transcript: a ticket."""
-        raw = encode_message(message)
-        self._writer.queue_handshake(raw)
-        if self._on_sent is not None:
-            self._on_sent(message, raw)
+        self._queue(message, encode_message(message))
 
     def send_change_cipher_spec(self) -> None:
         """This side's change of keys in TLS 1.2; what makes TLS 1.3 look like that to middleboxes (RFC 9846 E.4)."""

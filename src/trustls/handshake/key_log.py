@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from trustls.protocol.key_schedule import HandshakeSecrets, TrafficSecret, TrafficSecrets
-from trustls.protocol.key_schedule12 import MasterSecret
+if TYPE_CHECKING:
+    from trustls.protocol.key_schedule import HandshakeSecrets, TrafficSecret, TrafficSecrets
+    from trustls.protocol.key_schedule12 import MasterSecret
 
 
 class KeyLog(Protocol):

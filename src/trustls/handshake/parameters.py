@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from trustls.crypto.key_exchange import KeyExchangeGroup
 from trustls.crypto.provider import CryptoProvider
 from trustls.handshake.client_hello_info import ClientHelloInfo
 from trustls.handshake.key_log import KeyLog
@@ -18,18 +17,19 @@ from trustls.session.store import ClientSessionStore
 from trustls.session.tickets import Resumption
 from trustls.trust.client_auth import ClientAuth
 from trustls.trust.verifiers import ServerVerifier
-from trustls.wire.enums import CipherSuite, ProtocolVersion
+from trustls.wire.enums import CipherSuite, NamedGroup, ProtocolVersion
 from trustls.wire.names import DistinguishedName
+from trustls.wire.ready import ReadyMessage
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class ClientParameters:
     """A client's side. `versions` are newest first, `now` gives the time in seconds since 1970."""
 
     provider: CryptoProvider
     versions: tuple[ProtocolVersion, ...]
     cipher_suites: tuple[CipherSuite, ...]
-    groups: tuple[KeyExchangeGroup, ...]
+    supported_groups: tuple[NamedGroup, ...]
     verifier: ServerVerifier
     credentials: tuple[CredentialSource, ...]
     choose_credential: ChooseCredential | None
@@ -50,9 +50,12 @@ class ClientParameters:
         return current_credentials(self.credentials)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class ServerParameters:
-    """A server's side. `versions` are newest first, `now` gives the time in seconds since 1970."""
+    """A server's side. `versions` are newest first, `now` gives the time in seconds since 1970.
+
+    `ready_request` and `ready_request12` keep the CertificateRequest of the handshake, for the hints of now.
+    """
 
     provider: CryptoProvider
     versions: tuple[ProtocolVersion, ...]
@@ -69,6 +72,8 @@ class ServerParameters:
     pad_records_to: int
     key_log: KeyLog | None
     now: Callable[[], float]
+    ready_request: ReadyMessage = field(init=False, repr=False, compare=False, default_factory=ReadyMessage)
+    ready_request12: ReadyMessage = field(init=False, repr=False, compare=False, default_factory=ReadyMessage)
 
     def current_credentials(self) -> tuple[Credential, ...]:
         """The credentials of now."""

@@ -68,7 +68,7 @@ async def request_client_certificate(
     """
     # RFC 9846 4.4.2: a context of its own, so that no answer to another request passes for this one.
     context = server.provider.random(_CONTEXT_LENGTH)
-    flow.send(certificate_request(server, client_auth, context))
+    flow.send(certificate_request(server, client_auth.hints, context))
     message = await flow.receive(CertificateMessage)
     peer = await authenticated_client(flow, server, client_auth, message, context=context)
     transcript_hash = flow.transcript.digest()

@@ -7,7 +7,6 @@ from trustls.handshake.client_hello_info import client_hello_info
 from trustls.handshake.established import Established
 from trustls.handshake.flow import Flow
 from trustls.handshake.parameters import ChooseParameters, ServerParameters
-from trustls.handshake.server12 import server_handshake12
 from trustls.handshake.server13 import server_handshake13
 from trustls.wire.enums import CipherSuite, ProtocolVersion
 from trustls.wire.messages import ClientHello
@@ -20,6 +19,8 @@ async def server_handshake(flow: Flow, server: ServerParameters) -> Established:
         server = await _chosen_parameters(flow, server, server.choose_config, hello)
     if _chosen_version(server, hello) == ProtocolVersion.TLS1_3:
         return await server_handshake13(flow, server, hello)
+    from trustls.handshake.server12 import server_handshake12  # Few peers need it, and it takes a while to import.
+
     return await server_handshake12(flow, server, hello)
 
 

@@ -9,14 +9,13 @@ from trustls.crypto.key_exchange import BadKeyShare, KeyExchangeGroup, PrivateSh
 from trustls.errors import Incompatibility, Misbehaviour, PeerIncompatible, PeerMisbehaved
 from trustls.handshake.alpn import chosen_alpn
 from trustls.handshake.authentication import (
-    check_signature12,
     own_staple,
     parsed_chain,
     require_certificate,
-    send_certificate12,
     server_credential,
     verified_client,
 )
+from trustls.handshake.authentication12 import check_signature12, send_certificate12
 from trustls.handshake.binding import server_binding
 from trustls.handshake.established import ConnectionInfo, Established
 from trustls.handshake.flow import Flow
@@ -48,6 +47,7 @@ from trustls.wire.messages12 import (
     ServerKeyExchange,
     ecdh_parameters,
 )
+from trustls.wire.names import DistinguishedName
 
 
 @dataclass(slots=True)
@@ -89,7 +89,7 @@ async def server_handshake12(flow: Flow, server: ServerParameters, hello: Client
     share = await _send_key_exchange(flow, choice, randoms)
     asks = server.client_auth.verifier is not None
     if asks:
-        flow.send(_certificate_request(server))
+        _send_certificate_request(flow, server)
     flow.send(ServerHelloDone())
 
     chain = await _client_chain(flow, server) if asks else ()
@@ -343,12 +343,18 @@ def _premaster(share: PrivateShare, exchange: ClientKeyExchange) -> bytes:
 # -- Client authentication --------------------------------------------------------------------------------------------
 
 
-def _certificate_request(server: ServerParameters) -> CertificateRequest12:
+def _send_certificate_request(flow: Flow, server: ServerParameters) -> None:
+    """Say what certificates are accepted: the same message each time, while the CA names stay the same."""
+    hints = server.client_auth.hints
+    flow.send_ready(CertificateRequest12, server.ready_request12.of(hints, lambda: _certificate_request(server, hints)))
+
+
+def _certificate_request(server: ServerParameters, hints: tuple[DistinguishedName, ...]) -> CertificateRequest12:
     """What certificates are accepted. The list of authorities is a field here, and may be empty."""
     return CertificateRequest12(
         certificate_types=(ClientCertificateType.ECDSA_SIGN, ClientCertificateType.RSA_SIGN),
         signature_algorithms=server.provider.schemes12,
-        certificate_authorities=server.client_auth.hints,
+        certificate_authorities=hints,
     )
 
 

@@ -16,9 +16,9 @@ from trustls.handshake.alpn import chosen_alpn
 from trustls.handshake.authentication import (
     SERVER_CONTEXT,
     authenticated_client,
-    certificate_request,
     own_staple,
     send_certificate,
+    send_certificate_request,
     server_credential,
 )
 from trustls.handshake.established import ConnectionInfo, Established
@@ -100,7 +100,7 @@ async def server_handshake13(flow: Flow, server: ServerParameters, hello: Client
     if psk is None:
         credential = await server_credential(flow, server, hello, ProtocolVersion.TLS1_3, server.current_credentials())
         if asks:
-            flow.send(certificate_request(server, server.client_auth))
+            send_certificate_request(flow, server)
         staple = await own_staple(flow, credential) if hello.status_request is not None else None
         await send_certificate(flow, credential, greeting.offer.schemes, SERVER_CONTEXT, staple=staple)
     flow.send(Finished(verify_data=secrets.server.verify_data(flow.transcript.digest())))
@@ -218,7 +218,7 @@ def _offer(hello: ClientHello) -> _Offer:
 
 def _common_suites(server: ServerParameters, offer: _Offer) -> tuple[SuiteAlgorithms, ...]:
     """The suites of both, in the client's order: all are strong, and it knows what its hardware does best."""
-    ours = {item.suite: item for item in server.provider.suites}
+    ours = server.provider.suites_by_name
     common = tuple([ours[suite] for suite in offer.hello.cipher_suites if suite in ours])
     if not common:
         raise PeerIncompatible(

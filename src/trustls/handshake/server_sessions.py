@@ -7,6 +7,7 @@ over, and the handshake is a full one.
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -222,18 +223,20 @@ async def send_tickets(
     if policy is None or modes is None or PskKeyExchangeMode.PSK_DHE_KE not in modes:
         return
     max_early_data = policy.max_early_data if isinstance(policy, StoredSessions) else 0
+    binding = server_binding(server.client_auth)
+    client_chain = () if peer is None else tuple([certificate.der for certificate in peer.presented])
     for number in range(policy.count):
         nonce = number.to_bytes(1, "big")
-        age_add = secrets.randbits(32)
+        age_add = int.from_bytes(os.urandom(4), "big")
         session = ServerSession(
             version=ProtocolVersion.TLS1_3,
             suite=secret.suite.suite,
             group=group,
             secret=secret.psk(nonce),
-            binding=server_binding(server.client_auth),
+            binding=binding,
             server_name=hello.server_name,
             alpn=alpn,
-            client_chain=() if peer is None else tuple([certificate.der for certificate in peer.presented]),
+            client_chain=client_chain,
             issued_at=int(server.now() * 1000),
             lifetime=policy.lifetime,
             age_add=age_add,

@@ -8,11 +8,16 @@ from trustls.wire.extensions import Extended
 from trustls.wire.messages import ClientHello
 
 
-def check_solicited(message: Extended, hello: ClientHello, always: frozenset[ExtensionType] = frozenset()) -> None:
-    """Refuse a server's message with an extension that `hello` does not have and that is not `always` allowed."""
-    offered = set(hello.extension_types())
-    for kind in message.extension_types():
-        if kind not in offered and kind not in always:
+def check_solicited(message: Extended, hello: ClientHello, always: frozenset[ExtensionType] = frozenset()) -> list[int]:
+    """The extensions of a server's message, none of which is there unasked.
+
+    Raises:
+        PeerMisbehaved: there is one that `hello` does not have and that is not `always` allowed.
+    """
+    kinds = message.extension_types()
+    for kind in kinds:
+        if not hello.has_extension(kind) and kind not in always:
             raise PeerMisbehaved(
                 Misbehaviour.UNSOLICITED_EXTENSION, f"{ExtensionType(kind)} in {type(message).__name__}"
             )
+    return kinds

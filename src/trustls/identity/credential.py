@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Awaitable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
 
@@ -21,12 +21,15 @@ from trustls.identity.loading import Password, PathOrBytes
 from trustls.identity.misfit import Abilities, Misfit, misfits
 from trustls.identity.request import CredentialRequest
 from trustls.identity.signer import KeySigner, Signer, public_key_of, schemes_for
-from trustls.identity.staple import StapleCallback, StapleSource, staple_from
 from trustls.trust.certificate import Certificate
 from trustls.wire.enums import ClientCertificateType, ProtocolVersion, SignatureScheme
+from trustls.wire.messages import CertificateEntry, CertificateMessage
+from trustls.wire.ready import ReadyMessage
 
 if TYPE_CHECKING:
+    from trustls.identity.staple import StapleCallback, StapleSource
     from trustls.reloading import Reloading
+    from trustls.wire.messages12 import CertificateMessage12
 
 
 class CredentialWarning(UserWarning):
@@ -74,6 +77,8 @@ class Credential:
     sent_chain: tuple[Certificate, ...] = field(init=False, compare=False)
     _able: Abilities = field(init=False, compare=False)
     _staple: StapleCallback | None = field(init=False, compare=False)
+    _message: ReadyMessage = field(init=False, compare=False)
+    _message12: ReadyMessage = field(init=False, compare=False)
 
     def __init__(
         self,
@@ -259,7 +264,8 @@ class Credential:
 
     def matches_issuer(self, request: CredentialRequest) -> bool:
         """Whether an authority that `request` names issued a certificate of the chain, or it names none."""
-        return not request.authorities or any(name.der in self._able.issuers for name in request.authorities)
+        named = request.authorities
+        return not named or not self._able.issuers.isdisjoint([name.der for name in named])
 
     def scheme_for(self, accepted: Iterable[SignatureScheme], version: ProtocolVersion) -> SignatureScheme | None:
         """The scheme to sign with in this version: this signer's most preferred that the peer accepts.
@@ -276,6 +282,25 @@ class Credential:
     def is_valid_at(self, now: float) -> bool:
         """Whether every certificate that is sent is valid at `now`, in seconds since 1970."""
         return all(certificate.not_before <= now <= certificate.not_after for certificate in self.sent_chain)
+
+    @property
+    def certificate_message(self) -> bytes:
+        """Its Certificate message of TLS 1.3, encoded: without a context, and with nothing stapled."""
+        return self._message.of(self.sent_chain, lambda: CertificateMessage(entries=self.certificate_entries()))
+
+    @property
+    def certificate_message12(self) -> bytes:
+        """Its Certificate message of TLS 1.2, encoded."""
+        return self._message12.of(self.sent_chain, self._made_message12)
+
+    def _made_message12(self) -> CertificateMessage12:
+        from trustls.wire.messages12 import CertificateMessage12
+
+        return CertificateMessage12(certificates=tuple([one.der for one in self.sent_chain]))
+
+    def certificate_entries(self) -> tuple[CertificateEntry, ...]:
+        """What a Certificate message of TLS 1.3 holds for it, to be filled in with what goes beside a certificate."""
+        return tuple([CertificateEntry(certificate=one.der) for one in self.sent_chain])
 
     @property
     def has_staple(self) -> bool:
@@ -321,7 +346,7 @@ def _fill(
     chain, report = arranged(certificates, public_key_of(holder), now=now, loose=loose)
     sent = without_root(chain)
     able = Abilities(chain, sent, schemes_for(holder, chain[0]))
-    staple, staple_concerns = staple_from(ocsp_response, chain, now)
+    staple, staple_concerns = _staple(ocsp_response, chain, now)
     concerns = (*_out_of_date(sent, now), *staple_concerns)
     fill = object.__setattr__
     fill(credential, "chain", chain)
@@ -333,8 +358,21 @@ def _fill(
     fill(credential, "sent_chain", sent)
     fill(credential, "_able", able)
     fill(credential, "_staple", staple)
+    fill(credential, "_message", ReadyMessage())
+    fill(credential, "_message12", ReadyMessage())
     for concern in concerns:
         _warn(concern)
+
+
+def _staple(
+    source: StapleSource | None, chain: tuple[Certificate, ...], now: float
+) -> tuple[StapleCallback | None, tuple[str, ...]]:
+    """As `staple_from`. Most credentials have nothing to do with OCSP, and need not import all that reads it."""
+    if source is None and chain[0].extension(_TLS_FEATURE) is None:
+        return None, ()
+    from trustls.identity.staple import staple_from
+
+    return staple_from(source, chain, now)
 
 
 def _out_of_date(chain: tuple[Certificate, ...], now: float) -> Iterator[str]:
@@ -354,3 +392,6 @@ def _warn(message: str) -> None:
         frame = frame.f_back
         level += 1
     warnings.warn(message, CredentialWarning, stacklevel=level + 1)
+
+
+_TLS_FEATURE: Final = "1.3.6.1.5.5.7.1.24"

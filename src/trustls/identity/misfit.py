@@ -95,7 +95,7 @@ def misfits(
     """Every reason against a credential of these abilities, the hard ones first."""
     version = request.version
     schemes = able.schemes(version)
-    if not any(scheme in request.signature_schemes for scheme in schemes):
+    if set(request.signature_schemes).isdisjoint(schemes):
         yield Misfit(
             MisfitCause.SIGNATURE_SCHEME,
             f"its key signs with {listed(schemes) or 'nothing'}, and the peer accepts "

@@ -8,10 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
-BUFFER_SIZE: Final = 1 << 16
+BUFFER_SIZE: Final = 1 << 17
+"""What is opened of one delivery: a transport may well give 64 KiB of data with their records' overhead."""
 _KEEP: Final = 8
-# Room for four full records: header, 2^14 bytes, and what TLS 1.2 or 1.3 add.
-_SEALED_SIZE: Final = 4 * ((1 << 14) + 64)
+_AT_ONCE: Final = 4
+FULL_RECORD: Final = 5 + (1 << 14) + 1 + 16
+"""The length of a record of TLS 1.3 with 2^14 bytes of data and no padding: header, data, content type, tag."""
+# Room for so many full records: header, 2^14 bytes, and what TLS 1.2 or 1.3 add.
+_SEALED_SIZE: Final = _AT_ONCE * ((1 << 14) + 64)
 
 T = TypeVar("T")
 
@@ -39,15 +43,23 @@ class Pool(Generic[T]):
 
 
 class SealingBuffers:
-    """Where data is sealed: the plaintext of one record with its content type, and up to four records."""
+    """Where data is sealed: the plaintext of one record with its content type, and up to four records.
 
-    __slots__ = ("out", "out_view", "plaintext", "plaintext_view")
+    `full_bodies` has a view of what follows the header, for each full record that stands behind full ones: by where it
+    starts.
+    """
+
+    __slots__ = ("full_bodies", "out", "out_view", "plaintext", "plaintext_view")
 
     def __init__(self) -> None:
         self.plaintext = bytearray((1 << 14) + 1)
         self.plaintext_view = memoryview(self.plaintext)
         self.out = bytearray(_SEALED_SIZE)
         self.out_view = memoryview(self.out)
+        self.full_bodies = {
+            start: self.out_view[start + 5 : start + FULL_RECORD]
+            for start in range(0, _AT_ONCE * FULL_RECORD, FULL_RECORD)
+        }
 
 
 BUFFERS: Final = Pool(lambda: bytearray(BUFFER_SIZE))

@@ -8,14 +8,16 @@ content type that ended the last.
 from __future__ import annotations
 
 import struct
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from trustls.crypto.aead import TAG_LENGTH, AuthenticationFailed
 from trustls.errors import AlertDescription, Misbehaviour, PeerMisbehaved
-from trustls.protocol.buffers import SEALING_BUFFERS, SealingBuffers
+from trustls.protocol.buffers import FULL_RECORD, SEALING_BUFFERS, SealingBuffers
 from trustls.protocol.key_schedule import TrafficSecret
-from trustls.protocol.key_schedule12 import DirectionKeys12
 from trustls.wire.enums import ContentType, ProtocolVersion
+
+if TYPE_CHECKING:
+    from trustls.protocol.key_schedule12 import DirectionKeys12
 
 HEADER_LENGTH: Final = 5
 MAX_PLAINTEXT: Final = 1 << 14
@@ -24,16 +26,23 @@ MAX_CIPHERTEXT: Final = MAX_PLAINTEXT + 256
 # How much payload is sealed at a time: what most programs write at once. A buffer over 128 KiB costs several times more
 # a byte.
 _PIECE: Final = 4 * MAX_PLAINTEXT
-_SMALL: Final = 2048
 # The ciphertext of a record with at least one byte of data and no padding.
 _MIN_RUN: Final = 1 + 1 + TAG_LENGTH
 _MAX_RUN: Final = MAX_PLAINTEXT + 1 + TAG_LENGTH
+_FULL_HEADER: Final = b"\x17\x03\x03" + (FULL_RECORD - HEADER_LENGTH).to_bytes(2, "big")
 _read_header: Final = struct.Struct("!BxxH").unpack_from
 
 _HANDSHAKE = int(ContentType.HANDSHAKE)
 _ALERT = int(ContentType.ALERT)
 _APPLICATION_DATA = int(ContentType.APPLICATION_DATA)
+# The inner content type, as it stands behind the content.
+_CONTENT_TYPES: Final = tuple([bytes((kind,)) for kind in range(256)])
 _CCS_RECORD: Final = bytes((ContentType.CHANGE_CIPHER_SPEC, 3, 3, 0, 1, 1))
+
+
+def records_needed(size: int) -> int:
+    """How many records `size` bytes of data take."""
+    return -(-size // MAX_PLAINTEXT)
 
 
 class RecordSealer(Protocol):
@@ -45,7 +54,7 @@ class RecordSealer(Protocol):
     @property
     def overhead(self) -> int: ...
 
-    def seal(self, kind: int, payload: bytes, padding: int = 0) -> bytes:
+    def seal(self, kind: int, payload: bytes | memoryview, padding: int = 0) -> bytes:
         """One record: `payload` of at most 2^14 bytes, its content type and, in TLS 1.3, `padding` zeros."""
 
     def seal_into(self, payload: memoryview, buffers: SealingBuffers, start: int) -> int:
@@ -71,56 +80,81 @@ class RecordOpener(Protocol):
 class Sealer:
     """The write direction of TLS 1.3 under one traffic secret (RFC 9846 5.2)."""
 
-    __slots__ = ("_encrypt", "_encrypt_into", "_iv", "limit", "secret", "sequence")
+    __slots__ = ("_aead", "_iv", "limit", "secret", "sequence")
 
     overhead = HEADER_LENGTH + 1 + TAG_LENGTH
 
     def __init__(self, secret: TrafficSecret) -> None:
         key, iv = secret.key_and_iv()
-        aead = secret.suite.new_aead(key)
-        self._encrypt = aead.encrypt
-        self._encrypt_into = aead.encrypt_into
+        self._aead = secret.suite.new_aead(key)
         self._iv = int.from_bytes(iv, "big")
         self.secret = secret
         self.sequence = 0
         self.limit = secret.suite.record_limit
 
-    def seal(self, kind: int, payload: bytes, padding: int = 0) -> bytes:
-        inner = b"%b%c%b" % (payload, kind, bytes(padding))
+    def seal(self, kind: int, payload: bytes | memoryview, padding: int = 0) -> bytes:
+        inner = b"".join((payload, _CONTENT_TYPES[kind], bytes(padding)))
         header = b"\x17\x03\x03" + (len(inner) + TAG_LENGTH).to_bytes(2, "big")
         nonce = (self._iv ^ self.sequence).to_bytes(12, "big")
         self.sequence += 1
-        return header + self._encrypt(nonce, inner, header)
+        return header + self._aead.encrypt(nonce, inner, header)
 
     def seal_into(self, payload: memoryview, buffers: SealingBuffers, start: int) -> int:
         size = len(payload)
         plaintext = buffers.plaintext
         plaintext[:size] = payload
         plaintext[size] = _APPLICATION_DATA
+        nonce = (self._iv ^ self.sequence).to_bytes(12, "big")
+        self.sequence += 1
         body = start + HEADER_LENGTH
+        full = buffers.full_bodies.get(start) if size == MAX_PLAINTEXT else None
+        if full is not None:
+            # Bulk data: header and views are there already, which saves a tenth.
+            buffers.out[start:body] = _FULL_HEADER
+            self._aead.encrypt_into(nonce, buffers.plaintext_view, _FULL_HEADER, full)
+            return start + FULL_RECORD
         end = body + size + 1 + TAG_LENGTH
         header = b"\x17\x03\x03" + (end - body).to_bytes(2, "big")
         buffers.out[start:body] = header
-        nonce = (self._iv ^ self.sequence).to_bytes(12, "big")
-        self.sequence += 1
-        self._encrypt_into(nonce, buffers.plaintext_view[: size + 1], header, buffers.out_view[body:end])
+        self._aead.encrypt_into(nonce, buffers.plaintext_view[: size + 1], header, buffers.out_view[body:end])
         return end
 
 
 class Opener:
     """The read direction of TLS 1.3 under one traffic secret (RFC 9846 5.2)."""
 
-    __slots__ = ("_decrypt_into", "_iv", "limit", "secret", "sequence")
+    __slots__ = ("_aead", "_iv", "limit", "secret", "sequence")
 
     hides_type = True
 
     def __init__(self, secret: TrafficSecret) -> None:
         key, iv = secret.key_and_iv()
-        self._decrypt_into = secret.suite.new_aead(key).decrypt_into
+        self._aead = secret.suite.new_aead(key)
         self._iv = int.from_bytes(iv, "big")
         self.secret = secret
         self.sequence = 0
         self.limit = secret.suite.record_limit
+
+    def open_single(self, data: memoryview) -> bytes | None:
+        """The content of a record that `data` is the whole of: application data, without padding.
+
+        None for anything else, and for what does not decrypt, which is for `open` to judge: nothing has changed then.
+        Where records are small it takes a third less time than `open_run` with its buffers.
+        """
+        length = len(data)
+        if length < HEADER_LENGTH + _MIN_RUN or data[0] != _APPLICATION_DATA:
+            return None
+        if (data[3] << 8 | data[4]) != length - HEADER_LENGTH:
+            return None
+        nonce = (self._iv ^ self.sequence).to_bytes(12, "big")
+        try:
+            inner = self._aead.decrypt(nonce, data[HEADER_LENGTH:], data[:HEADER_LENGTH])
+        except AuthenticationFailed:
+            return None
+        if inner[-1] != _APPLICATION_DATA:
+            return None
+        self.sequence += 1
+        return inner[:-1]
 
     def open_run(self, data: memoryview, position: int, out: memoryview, filled: int) -> tuple[int, int]:
         """Open the whole records of plain application data that stand at `position`, one behind the other.
@@ -128,7 +162,7 @@ class Opener:
         This loop is where bulk data spends its time. It stops before a record that is anything else, incomplete, padded
         or broken, which is for `open` to judge. Gives how far it got in `data`, and in `out`.
         """
-        decrypt_into = self._decrypt_into
+        decrypt_into = self._aead.decrypt_into
         iv = self._iv
         sequence = self.sequence
         last_header = len(data) - HEADER_LENGTH
@@ -158,7 +192,7 @@ class Opener:
             raise PeerMisbehaved(Misbehaviour.BAD_RECORD_MAC, "shorter than its tag")
         sequence = self.sequence
         try:
-            self._decrypt_into((self._iv ^ sequence).to_bytes(12, "big"), ciphertext, header, out[start:stop])
+            self._aead.decrypt_into((self._iv ^ sequence).to_bytes(12, "big"), ciphertext, header, out[start:stop])
         except AuthenticationFailed:
             raise PeerMisbehaved(Misbehaviour.BAD_RECORD_MAC) from None
         self.sequence = sequence + 1
@@ -206,7 +240,7 @@ class Sealer12:
             header += number
         return header, _nonce12(self._iv, number), number + start + size.to_bytes(2, "big")
 
-    def seal(self, kind: int, payload: bytes, padding: int = 0) -> bytes:  # noqa: ARG002 (TLS 1.2 has none)
+    def seal(self, kind: int, payload: bytes | memoryview, padding: int = 0) -> bytes:  # noqa: ARG002 (TLS 1.2 has none)
         header, nonce, additional = self._next(kind, len(payload))
         return header + self._encrypt(nonce, payload, additional)
 
@@ -321,10 +355,6 @@ class RecordWriter:
         self._chunks.append(chunk)
         self.pending += len(chunk)
 
-    def records_needed(self, size: int) -> int:
-        """How many records `size` bytes of data take."""
-        return -(-size // MAX_PLAINTEXT)
-
     def write_data(self, sealer: RecordSealer, data: memoryview) -> None:
         """Seal application data: at most `sealer.limit - sealer.sequence` records of it."""
         if self._handshake:
@@ -332,8 +362,8 @@ class RecordWriter:
         size = len(data)
         if self.pad_to:
             self._write_padded(sealer, data)
-        elif size <= _SMALL:
-            self._append(sealer.seal(_APPLICATION_DATA, bytes(data)))
+        elif size <= MAX_PLAINTEXT:
+            self._append(sealer.seal(_APPLICATION_DATA, data))
         else:
             for start in range(0, size, _PIECE):
                 self._write_piece(sealer, data[start : start + _PIECE])

@@ -13,12 +13,14 @@ _MESSAGE_HASH = b"\xfe\x00\x00"
 class Transcript:
     """What both sides have said so far."""
 
-    __slots__ = ("_keeps", "_kept", "_running")
+    __slots__ = ("_digest", "_keeps", "_kept", "_running")
 
     def __init__(self) -> None:
         self._kept: list[bytes] = []
         self._keeps = True
         self._running: RunningHash | None = None
+        # Of what has been said so far: a handshake asks twice for that of the server's Finished.
+        self._digest: bytes | None = None
 
     @property
     def is_empty(self) -> bool:
@@ -27,6 +29,7 @@ class Transcript:
 
     def add(self, message: bytes) -> None:
         """Append one message."""
+        self._digest = None
         if self._running is not None:
             self._running.update(message)
         if self._keeps:
@@ -74,6 +77,9 @@ class Transcript:
 
     def digest(self) -> bytes:
         """The hash of everything so far."""
-        if self._running is None:
-            raise RuntimeError("the transcript has no hash function yet")
-        return self._running.copy().digest()
+        digest = self._digest
+        if digest is None:
+            if self._running is None:
+                raise RuntimeError("the transcript has no hash function yet")
+            digest = self._digest = self._running.copy().digest()
+        return digest

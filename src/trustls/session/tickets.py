@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import threading
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from trustls.crypto.aead import AuthenticationFailed, aes_gcm
+from trustls.crypto.aead import Aead, AuthenticationFailed, aes_gcm
 from trustls.errors import ConfigError
 from trustls.session.store import MemorySessions, ServerSessionStore
 
@@ -27,6 +28,7 @@ class TicketKey:
 
     name: bytes
     key: bytes = field(repr=False)
+    _aead: Aead | None = field(default=None, init=False, repr=False, compare=False)
 
     @classmethod
     def generate(cls) -> TicketKey:
@@ -35,8 +37,16 @@ class TicketKey:
 
     def seal(self, session: bytes) -> bytes:
         """The ticket: the key's name, a nonce, and the session, encrypted and authenticated."""
-        nonce = secrets.token_bytes(_NONCE_LENGTH)
-        return self.name + nonce + aes_gcm(self.key).encrypt(nonce, session, self.name)
+        nonce = os.urandom(_NONCE_LENGTH)
+        return self.name + nonce + self._cipher().encrypt(nonce, session, self.name)
+
+    def _cipher(self) -> Aead:
+        """Made when it is first needed, and kept with the key: each connection takes several tickets."""
+        aead = self._aead
+        if aead is None:
+            aead = aes_gcm(self.key)
+            object.__setattr__(self, "_aead", aead)
+        return aead
 
     def open(self, ticket: bytes) -> bytes | None:
         """The session of a ticket sealed under this key; None for any other."""
@@ -44,7 +54,7 @@ class TicketKey:
         if ticket[:NAME_LENGTH] != self.name or len(nonce) != _NONCE_LENGTH:
             return None
         try:
-            return aes_gcm(self.key).decrypt(nonce, ticket[_SEALED_AT:], self.name)
+            return self._cipher().decrypt(nonce, ticket[_SEALED_AT:], self.name)
         except AuthenticationFailed:
             return None
 

@@ -11,7 +11,7 @@ import datetime
 import functools
 import hashlib
 import ipaddress
-from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, NoReturn, TypeAlias, TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -101,6 +101,7 @@ class Certificate:
         "_extensions",
         "_fault",
         "_hash",
+        "_key_fault",
         "_key_usage",
         "_name_constraints",
         "_names",
@@ -141,6 +142,7 @@ class Certificate:
     _spki_sha256: bytes
     _hash: int
     _fault: Fault | None
+    _key_fault: Fault | None
     _basic: tuple[bool, int | None]
     _key_usage: int | None
     _extended_key_usage: tuple[str, ...] | None
@@ -264,10 +266,22 @@ class Certificate:
         """pyca/cryptography's object for the same certificate.
 
         It warns (`CryptographyDeprecationWarning`) about the serial number zero of a few old roots.
+
+        Raises:
+            CertificateRejected: MALFORMED, it is well-formed as far as TLS needs it, but not for that library.
         """
         found = self._x509
         if found is None:
-            found = x509.load_der_x509_certificate(self.der)
+            try:
+                found = x509.load_der_x509_certificate(self.der)
+            except ValueError as error:
+                raise CertificateRejected(
+                    CertificateProblem.MALFORMED,
+                    f"{self.title} cannot be read by pyca/cryptography: {error}",
+                    certificate=self,
+                    expected="a certificate in DER",
+                    remedy=f"issue {self.title} anew",
+                ) from None
             object.__setattr__(self, "_x509", found)
         return found
 
@@ -446,12 +460,18 @@ class Certificate:
 
         All its extensions are read for this: version 3, no unknown critical extension, no malformed known extension.
         """
+        return self.remembered("_fault", _fault_of)
+
+    def remembered(
+        self, slot: Literal["_fault", "_key_fault"], find: Callable[[Certificate], Fault | None]
+    ) -> Fault | None:
+        """What `find` finds wrong with this certificate, whatever the time and the place: found once, as it stays."""
         try:
-            return self._fault
+            found: Fault | None = getattr(self, slot)
         except AttributeError:
-            fault = _fault_of(self)
-            object.__setattr__(self, "_fault", fault)
-            return fault
+            found = find(self)
+            object.__setattr__(self, slot, found)
+        return found
 
     def _basic_constraints(self) -> tuple[bool, int | None]:
         try:

@@ -19,7 +19,7 @@ from trustls.errors import CertificateProblem, CertificateRejected, ConfigError
 from trustls.trust.certificate import Certificate, Fault
 from trustls.trust.constraints import comparisons, constrained_names, constraint_fault
 from trustls.trust.profile import Profile, Purpose, ca_fault, leaf_fault
-from trustls.trust.roots import RootCertStore
+from trustls.trust.roots import RootCertStore, VerifiedPath
 from trustls.trust.signatures import is_verified, signature_fault
 from trustls.wire.names import DistinguishedName, brief
 
@@ -128,6 +128,45 @@ def verify_path(
     """
     if not chain:
         raise CertificateRejected(CertificateProblem.NONE_PRESENTED, remedy="send a certificate")
+    second = math.floor(now)
+    paths = roots.verified_paths
+    key = (purpose, profile, *chain)
+    known = _known_path(paths.get(key), second, limits, check)
+    if known is not None:
+        return known
+    path = _found_path(chain, roots, purpose, second, limits, profile, check)
+    if roots.verified_paths is paths:  # With roots that changed meanwhile it is not said which of them it leads to.
+        not_before, not_after = max([one.not_before for one in path]), min([one.not_after for one in path])
+        weight = sum([5 * len(one.der) + 2048 for one in (*chain, path[-1])])
+        paths.put(key, VerifiedPath(path, not_before, not_after, limits), weight)
+    return path
+
+
+def _known_path(
+    known: VerifiedPath | None, second: int, limits: PathLimits, check: PathCheck | None
+) -> tuple[Certificate, ...] | None:
+    """The path that was verified for the same certificates before, if nothing speaks against it now.
+
+    It was found with exactly these roots, for this purpose and profile. The time is looked at, and the `check` asked,
+    each time; whatever fails here is judged by a new search. It saves a handshake 15 us for each side that is verified,
+    and more for a path with intermediates.
+    """
+    if known is None or not known.not_before <= second <= known.not_after or known.limits != limits:
+        return None
+    if check is not None and check(known.path) is not None:
+        return None
+    return known.path
+
+
+def _found_path(
+    chain: Sequence[Certificate],
+    roots: RootCertStore,
+    purpose: Purpose,
+    second: int,
+    limits: PathLimits,
+    profile: Profile,
+    check: PathCheck | None,
+) -> tuple[Certificate, ...]:
     leaf = chain[0]
     if len(chain) > limits.certificates:
         raise CertificateRejected(
@@ -137,7 +176,6 @@ def verify_path(
             found=str(len(chain)),
             remedy=_SEND_LESS,
         )
-    second = math.floor(now)
     # Who trusts a self-signed certificate by itself has `openssl req -x509` make it, which says CA:TRUE: its key could
     # issue any other certificate as well, so nothing is gained by refusing the one that is trusted (and Go takes it).
     pinned = profile is Profile.PRIVATE and leaf.is_self_issued and leaf in roots

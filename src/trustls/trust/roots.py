@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from cryptography import x509
 
 from trustls.errors import CertificateRejected, ConfigError
+from trustls.trust.cache import BoundedCache
 from trustls.trust.certificate import Certificate
 from trustls.trust.pem import PEMSource, pem_blocks, pem_origin
 from trustls.wire.names import DistinguishedName
@@ -62,10 +63,35 @@ class RootReport:
         return "\n".join(lines)
 
 
+class VerifiedPath(NamedTuple):
+    """A path that `verify_path` has verified with the roots of one state, and what else that depended on.
+
+    Attributes:
+        path: from the leaf to the root, both included.
+        not_before: the first second at which all of it is valid.
+        not_after: the last one.
+        limits: the `PathLimits` that it was found within.
+    """
+
+    path: tuple[Certificate, ...]
+    not_before: int
+    not_after: int
+    limits: object
+
+
+VerifiedPaths: TypeAlias = BoundedCache[tuple[object, ...], VerifiedPath]
+"""What was verified with one state of a store: by purpose, profile and all certificates that the peer sent."""
+
+
+def _no_paths() -> VerifiedPaths:
+    return BoundedCache(entries=1024, weight=1 << 22)
+
+
 class _State(NamedTuple):
     certificates: tuple[Certificate, ...]
     by_subject: dict[bytes, tuple[Certificate, ...]]
     report: RootReport
+    paths: VerifiedPaths
 
 
 class RootCertStore:
@@ -89,7 +115,7 @@ class RootCertStore:
     def __init__(self, certificates: Iterable[CertificateSource] = ()) -> None:
         self._lock = threading.Lock()
         self.is_system = False
-        self._state = _State((), {}, RootReport())
+        self._state = _State((), {}, RootReport(), _no_paths())
         self._fingerprint = (self._state, hashlib.sha256().digest())
         for certificate in certificates:
             self.add(certificate)
@@ -205,6 +231,11 @@ class RootCertStore:
             self._fingerprint = (state, fingerprint)
         return fingerprint
 
+    @property
+    def verified_paths(self) -> VerifiedPaths:
+        """What `verify_path` has verified with exactly these roots. Another object, and empty, once they change."""
+        return self._state.paths
+
     def subjects(self) -> tuple[DistinguishedName, ...]:
         """The names of the roots in store order, each once."""
         return tuple(roots[0].subject for roots in self._state.by_subject.values())
@@ -306,7 +337,7 @@ class RootCertStore:
                 state.report.left_out + report.left_out,
                 state.report.warnings + report.warnings,
             )
-            self._state = _State(tuple(all_certificates), by_subject, total)
+            self._state = _State(tuple(all_certificates), by_subject, total, _no_paths())
         return report
 
 

@@ -32,7 +32,11 @@ class SignatureAlgorithm(NamedTuple):
 
 
 def key_fault(certificate: Certificate) -> Fault | None:
-    """Why the certificate's key is not accepted, for whatever purpose; None when it is."""
+    """Why the certificate's key is not accepted, for whatever purpose; None when it is. The certificate keeps that."""
+    return certificate.remembered("_key_fault", _key_fault)
+
+
+def _key_fault(certificate: Certificate) -> Fault | None:
     try:
         key = certificate.public_key
     except CertificateRejected as error:

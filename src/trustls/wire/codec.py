@@ -6,11 +6,12 @@ is a pair of functions for one structure; the small constructors at the end buil
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from trustls.errors import DecodeError, Misbehaviour
 from trustls.wire.enums import OpenEnum
@@ -18,8 +19,8 @@ from trustls.wire.enums import OpenEnum
 T = TypeVar("T")
 E = TypeVar("E", bound=OpenEnum)
 
-
 _MAX_REMEMBERED = 128
+_REMEMBERED = 64
 
 
 class Reader:
@@ -55,7 +56,12 @@ class Reader:
 
     def u16(self) -> int:
         """A uint16."""
-        return int.from_bytes(self.take(2), "big")
+        data = self._data
+        start = self._position
+        if start + 2 > len(data):
+            raise DecodeError(Misbehaviour.TRUNCATED, self.name)
+        self._position = start + 2
+        return data[start] << 8 | data[start + 1]
 
     def u24(self) -> int:
         """A uint24."""
@@ -65,22 +71,55 @@ class Reader:
         """A uint32."""
         return int.from_bytes(self.take(4), "big")
 
+    # The three that follow are what parsing spends its time in, so each does its work in one call.
+
     def vector8(self, low: int = 0, high: int = 0xFF) -> bytes:
         """An opaque vector with a length of one byte, `low` to `high` bytes long."""
-        return self._vector(self.u8(), low, high)
+        data = self._data
+        start = self._position + 1
+        if start > len(data):
+            raise DecodeError(Misbehaviour.TRUNCATED, self.name)
+        length = data[start - 1]
+        if not low <= length <= high:
+            raise self._bad_length(length, low, high)
+        end = start + length
+        if end > len(data):
+            raise DecodeError(Misbehaviour.TRUNCATED, self.name)
+        self._position = end
+        return data[start:end]
 
     def vector16(self, low: int = 0, high: int = 0xFFFF) -> bytes:
         """An opaque vector with a length of two bytes, `low` to `high` bytes long."""
-        return self._vector(self.u16(), low, high)
+        data = self._data
+        start = self._position + 2
+        if start > len(data):
+            raise DecodeError(Misbehaviour.TRUNCATED, self.name)
+        length = data[start - 2] << 8 | data[start - 1]
+        if not low <= length <= high:
+            raise self._bad_length(length, low, high)
+        end = start + length
+        if end > len(data):
+            raise DecodeError(Misbehaviour.TRUNCATED, self.name)
+        self._position = end
+        return data[start:end]
 
     def vector24(self, low: int = 0, high: int = 0xFFFFFF) -> bytes:
         """An opaque vector with a length of three bytes, `low` to `high` bytes long."""
-        return self._vector(self.u24(), low, high)
-
-    def _vector(self, length: int, low: int, high: int) -> bytes:
+        data = self._data
+        start = self._position + 3
+        if start > len(data):
+            raise DecodeError(Misbehaviour.TRUNCATED, self.name)
+        length = data[start - 3] << 16 | data[start - 2] << 8 | data[start - 1]
         if not low <= length <= high:
-            raise DecodeError(Misbehaviour.BAD_LENGTH, f"{self.name}: {length} bytes, {low} to {high} allowed")
-        return self.take(length)
+            raise self._bad_length(length, low, high)
+        end = start + length
+        if end > len(data):
+            raise DecodeError(Misbehaviour.TRUNCATED, self.name)
+        self._position = end
+        return data[start:end]
+
+    def _bad_length(self, length: int, low: int, high: int) -> DecodeError:
+        return DecodeError(Misbehaviour.BAD_LENGTH, f"{self.name}: {length} bytes, {low} to {high} allowed")
 
     def rest(self) -> bytes:
         """All that is left."""
@@ -110,39 +149,86 @@ def vector24(data: bytes) -> bytes:
     return len(data).to_bytes(3, "big") + data
 
 
-@dataclass(frozen=True, slots=True)
+class Structure:  # noqa: PLW1641 (they may change, so that none has a hash)
+    """What the dataclasses of the wire have in common: they compare, and print, by their fields.
+
+    One function for all of them, in place of two that `dataclass` would write and compile for each of thirty classes:
+    that takes a twentieth off the import of trustls.
+    """
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return all(getattr(self, one.name) == getattr(other, one.name) for one in _fields(self) if one.compare)
+
+    def __repr__(self) -> str:
+        shown = [f"{one.name}={getattr(self, one.name)!r}" for one in _fields(self) if one.repr]
+        return f"{type(self).__qualname__}({', '.join(shown)})"
+
+
+def _fields(structure: Any) -> tuple[dataclasses.Field[Any], ...]:
+    return dataclasses.fields(structure)
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Codec(Generic[T]):
-    """How one structure is read from its exact bytes, and written."""
+    """How one structure is read from its exact bytes, and written.
+
+    `repeats` says that a configuration has few values of it, which can be hashed: what is written is remembered then.
+    """
 
     decode: Callable[[bytes], T]
     encode: Callable[[T], bytes]
+    repeats: bool = False
+
+
+def remembering(decode: Callable[[bytes], T]) -> Callable[[bytes], T]:
+    """`decode`, with its last results kept: peers say the same again and again. Only for results that cannot change.
+
+    What is kept depends on nothing but the bytes, 64 of them at a time, and those of up to 128 bytes alone, so that
+    nobody fills the memory with long ones.
+    """
+    remembered = functools.lru_cache(maxsize=_REMEMBERED)(decode)
+
+    def decoded(body: bytes) -> T:
+        return remembered(body) if len(body) <= _MAX_REMEMBERED else decode(body)
+
+    return decoded
+
+
+def enum_values(kind: type[E], name: str) -> Callable[[bytes], tuple[E, ...]]:
+    """What reads enum values that stand one behind the other and fill the bytes: one or more."""
+    width = kind.width
+    format_ = {1: "B", 2: "H"}[width]
+    members = kind.by_value
+
+    def decode(body: bytes) -> tuple[E, ...]:
+        count, odd = divmod(len(body), width)
+        if not count or odd:
+            raise DecodeError(Misbehaviour.BAD_LENGTH, name)
+        values = struct.unpack(f"!{count}{format_}", body)
+        return tuple([members.get(value) or kind(value) for value in values])
+
+    return remembering(decode)
 
 
 def enum_list(kind: type[E], name: str, *, length_bytes: int = 2) -> Codec[tuple[E, ...]]:
     """A non-empty list of enum values of two bytes each (of one byte each where `length_bytes` is 1 and E fits)."""
     width = kind.width
-    prefix = length_bytes
-    formats = {1: "B", 2: "H"}[width]
-    members = kind.by_value
-
-    def parse(body: bytes) -> tuple[E, ...]:
-        size = int.from_bytes(body[:prefix], "big")
-        count, odd = divmod(size, width)
-        if len(body) != prefix + size or not count or odd:
-            raise DecodeError(Misbehaviour.BAD_LENGTH, name)
-        values = struct.unpack_from(f"!{count}{formats}", body, prefix)
-        return tuple([members.get(value) or kind(value) for value in values])
-
-    remembered = functools.lru_cache(maxsize=64)(parse)
+    format_ = {1: "B", 2: "H"}[width]
+    values = enum_values(kind, name)
 
     def decode(body: bytes) -> tuple[E, ...]:
-        # Peers say the same again and again. Only short lists are kept, so that nobody fills the memory with long ones.
-        return remembered(body) if len(body) <= _MAX_REMEMBERED else parse(body)
+        if len(body) != length_bytes + int.from_bytes(body[:length_bytes], "big"):
+            raise DecodeError(Misbehaviour.BAD_LENGTH, name)
+        return values(body[length_bytes:])
 
-    def encode(values: tuple[E, ...]) -> bytes:
-        return (len(values) * width).to_bytes(prefix, "big") + struct.pack(f"!{len(values)}{formats}", *values)
+    def encode(items: tuple[E, ...]) -> bytes:
+        return (len(items) * width).to_bytes(length_bytes, "big") + struct.pack(f"!{len(items)}{format_}", *items)
 
-    return Codec(decode, encode)
+    return Codec(remembering(decode), encode, repeats=True)
 
 
 def one_enum(kind: type[E], name: str) -> Codec[E]:
@@ -158,7 +244,7 @@ def one_enum(kind: type[E], name: str) -> Codec[E]:
     def encode(value: E) -> bytes:
         return value.to_bytes(width, "big")
 
-    return Codec(decode, encode)
+    return Codec(decode, encode, repeats=True)
 
 
 def opaque_list(name: str, *, item_bytes: int, low: int = 1) -> Codec[tuple[bytes, ...]]:
@@ -177,7 +263,7 @@ def opaque_list(name: str, *, item_bytes: int, low: int = 1) -> Codec[tuple[byte
     def encode(items: tuple[bytes, ...]) -> bytes:
         return vector16(b"".join([len(item).to_bytes(item_bytes, "big") + item for item in items]))
 
-    return Codec(decode, encode)
+    return Codec(remembering(decode), encode)
 
 
 def _decode_empty(body: bytes) -> bool:
@@ -186,7 +272,7 @@ def _decode_empty(body: bytes) -> bool:
     return True
 
 
-EMPTY: Codec[bool] = Codec(_decode_empty, lambda present: b"")
+EMPTY: Codec[bool] = Codec(_decode_empty, lambda present: b"", repeats=True)
 """An extension that says all by being there: True, or None when it is absent."""
 
 OPAQUE: Codec[bytes] = Codec(lambda body: body, lambda value: value)

@@ -186,6 +186,7 @@ def dotted(content: bytes) -> str:
     return ".".join(map(str, [first, arcs[0] - 40 * first, *arcs[1:]]))
 
 
+@functools.lru_cache(maxsize=64)
 def undotted(text: str) -> bytes:
     """The content of the OBJECT IDENTIFIER that `text`, a constant of the program, gives in dotted form."""
     first, second, *rest = map(int, text.split("."))

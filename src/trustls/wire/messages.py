@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, Self
 
-from trustls.errors import DecodeError, Misbehaviour, PeerMisbehaved
+from trustls.errors import Misbehaviour, PeerMisbehaved
 from trustls.wire import extensions as ext
-from trustls.wire.codec import EMPTY, OPAQUE, Reader, vector8, vector16, vector24
+from trustls.wire.codec import EMPTY, OPAQUE, Reader, Structure, enum_list, enum_values, vector8, vector16, vector24
 from trustls.wire.enums import (
     CertificateCompressionAlgorithm,
     CertificateType,
@@ -35,6 +36,9 @@ DOWNGRADE_TO_TLS12 = b"DOWNGRD\x01"
 DOWNGRADE_TO_TLS11 = b"DOWNGRD\x00"
 
 _E = ExtensionType
+_VERSIONS = ProtocolVersion.by_value
+_cipher_suites = enum_values(CipherSuite, "ClientHello: cipher_suites")
+_encoded_suites = functools.lru_cache(maxsize=16)(enum_list(CipherSuite, "cipher_suites").encode)
 
 
 class HandshakeMessage(Protocol):
@@ -52,11 +56,12 @@ class HandshakeMessage(Protocol):
 
 def encode_message(message: HandshakeMessage) -> bytes:
     """The message with its handshake header."""
-    return message.TYPE.to_bytes(1, "big") + vector24(message.encode())
+    body = message.encode()
+    return (message.TYPE << 24 | len(body)).to_bytes(4, "big") + body
 
 
 @declares_extensions
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class ClientHello(Extended):
     """RFC 9846 4.2.2."""
 
@@ -109,26 +114,22 @@ class ClientHello(Extended):
     @classmethod
     def parse(cls, body: bytes) -> Self:
         reader = Reader(body, "ClientHello")
-        version = ProtocolVersion(reader.u16())
+        version = reader.u16()
         random = reader.take(32)
         session_id = reader.vector8(high=32)
-        suites = reader.vector16(low=2)
-        if len(suites) % 2:
-            raise DecodeError(Misbehaviour.BAD_LENGTH, "ClientHello: half a cipher suite")
+        suites = _cipher_suites(reader.vector16(low=2))
         compression = reader.vector8(low=1)
         # RFC 5246 7.4.1.2 lets a ClientHello end here; what TLS 1.3 requires is then found missing.
         block = reader.vector16() if reader else b""
         reader.finish()
-        members = CipherSuite.by_value
-        pairs = zip(suites[::2], suites[1::2], strict=True)
         fields = parse_extensions(cls, block)
         if "pre_shared_key" in fields and not _ends_with_psk(block):
             raise PeerMisbehaved(Misbehaviour.PSK_NOT_LAST)
         return cls(
-            legacy_version=version,
+            legacy_version=_VERSIONS.get(version) or ProtocolVersion(version),
             random=random,
             session_id=session_id,
-            cipher_suites=tuple([members.get(a << 8 | b) or CipherSuite(a << 8 | b) for a, b in pairs]),
+            cipher_suites=suites,
             compression_methods=compression,
             **fields,
         )
@@ -139,7 +140,7 @@ class ClientHello(Extended):
                 self.legacy_version.to_bytes(2, "big"),
                 self.random,
                 vector8(self.session_id),
-                vector16(b"".join([suite.to_bytes(2, "big") for suite in self.cipher_suites])),
+                _encoded_suites(self.cipher_suites),
                 vector8(self.compression_methods),
                 self.encode_extensions(),
             )
@@ -155,7 +156,7 @@ def _ends_with_psk(block: bytes) -> bool:
     return kind == ExtensionType.PRE_SHARED_KEY
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class _ServerHelloShape(Extended):
     """What ServerHello and HelloRetryRequest have in common: all but the extensions that each may hold."""
 
@@ -170,18 +171,18 @@ class _ServerHelloShape(Extended):
     @classmethod
     def parse(cls, body: bytes) -> Self:
         reader = Reader(body, cls.__name__)
-        version = ProtocolVersion(reader.u16())
+        version = reader.u16()
         random = reader.take(32)
         session_id = reader.vector8(high=32)
-        suite = CipherSuite(reader.u16())
+        suite = reader.u16()
         compression = reader.u8()
         block = reader.vector16() if reader else b""
         reader.finish()
         return cls(
-            legacy_version=version,
+            legacy_version=_VERSIONS.get(version) or ProtocolVersion(version),
             random=random,
             session_id=session_id,
-            cipher_suite=suite,
+            cipher_suite=CipherSuite.by_value.get(suite) or CipherSuite(suite),
             compression_method=compression,
             **parse_extensions(cls, block),
         )
@@ -200,7 +201,7 @@ class _ServerHelloShape(Extended):
 
 
 @declares_extensions
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class ServerHello(_ServerHelloShape):
     """RFC 9846 4.2.3. The fields after `pre_shared_key` belong to TLS 1.2 (RFC 5246 7.4.1.3) alone."""
 
@@ -227,7 +228,7 @@ class ServerHello(_ServerHelloShape):
 
 
 @declares_extensions
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class HelloRetryRequest(_ServerHelloShape):
     """RFC 9846 4.2.4: a ServerHello with a random of its own."""
 
@@ -240,7 +241,7 @@ class HelloRetryRequest(_ServerHelloShape):
 
 
 @declares_extensions
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class EncryptedExtensions(Extended):
     """RFC 9846 4.4.1."""
 
@@ -274,7 +275,7 @@ def _only_extensions(message: type[Extended], body: bytes) -> dict[str, Any]:
 
 
 @declares_extensions
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class CertificateRequest(Extended):
     """RFC 9846 4.4.2."""
 
@@ -307,7 +308,7 @@ class CertificateRequest(Extended):
 
 
 @declares_extensions
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class CertificateEntry(Extended):
     """One certificate (DER), or raw public key, of a CertificateMessage, and what is said about it."""
 
@@ -321,8 +322,8 @@ class CertificateEntry(Extended):
         return vector24(self.certificate) + self.encode_extensions()
 
 
-@dataclass(slots=True, kw_only=True)
-class CertificateMessage:
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+class CertificateMessage(Structure):
     """RFC 9846 4.5.1, the message named Certificate there: the chain, leaf first."""
 
     TYPE: ClassVar[HandshakeType] = HandshakeType.CERTIFICATE
@@ -339,17 +340,17 @@ class CertificateMessage:
         entries = []
         while inner:
             certificate = inner.vector24(low=1)
-            entries.append(
-                CertificateEntry(certificate=certificate, **parse_extensions(CertificateEntry, inner.vector16()))
-            )
+            block = inner.vector16()
+            extensions = parse_extensions(CertificateEntry, block) if block else {}
+            entries.append(CertificateEntry(certificate=certificate, **extensions))
         return cls(context=context, entries=tuple(entries))
 
     def encode(self) -> bytes:
         return vector8(self.context) + vector24(b"".join([entry.encode() for entry in self.entries]))
 
 
-@dataclass(slots=True, kw_only=True)
-class CompressedCertificate:
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+class CompressedCertificate(Structure):
     """RFC 8879 4: a CertificateMessage's body, compressed."""
 
     TYPE: ClassVar[HandshakeType] = HandshakeType.COMPRESSED_CERTIFICATE
@@ -373,8 +374,8 @@ class CompressedCertificate:
         )
 
 
-@dataclass(slots=True, kw_only=True)
-class CertificateVerify:
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+class CertificateVerify(Structure):
     """RFC 9846 4.5.2: proof that the sender holds the certificate's key."""
 
     TYPE: ClassVar[HandshakeType] = HandshakeType.CERTIFICATE_VERIFY
@@ -385,17 +386,17 @@ class CertificateVerify:
     @classmethod
     def parse(cls, body: bytes) -> Self:
         reader = Reader(body, "CertificateVerify")
-        scheme = SignatureScheme(reader.u16())
+        scheme = reader.u16()
         signature = reader.vector16()
         reader.finish()
-        return cls(scheme=scheme, signature=signature)
+        return cls(scheme=SignatureScheme.by_value.get(scheme) or SignatureScheme(scheme), signature=signature)
 
     def encode(self) -> bytes:
         return self.scheme.to_bytes(2, "big") + vector16(self.signature)
 
 
-@dataclass(slots=True, kw_only=True)
-class Finished:
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+class Finished(Structure):
     """RFC 9846 4.5.3. Its length is the hash's, which the handshake checks."""
 
     TYPE: ClassVar[HandshakeType] = HandshakeType.FINISHED
@@ -410,8 +411,8 @@ class Finished:
         return self.verify_data
 
 
-@dataclass(slots=True)
-class EndOfEarlyData:
+@dataclass(slots=True, eq=False, repr=False)
+class EndOfEarlyData(Structure):
     """RFC 9846 4.6."""
 
     TYPE: ClassVar[HandshakeType] = HandshakeType.END_OF_EARLY_DATA
@@ -426,7 +427,7 @@ class EndOfEarlyData:
 
 
 @declares_extensions
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class NewSessionTicket(Extended):
     """RFC 9846 4.7.1. The lifetime is in seconds."""
 
@@ -460,8 +461,8 @@ class NewSessionTicket(Extended):
         )
 
 
-@dataclass(slots=True, kw_only=True)
-class KeyUpdate:
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+class KeyUpdate(Structure):
     """RFC 9846 4.7.3."""
 
     TYPE: ClassVar[HandshakeType] = HandshakeType.KEY_UPDATE

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from trustls.errors import DecodeError, Misbehaviour
-from trustls.wire.codec import Reader, vector8, vector16, vector24
+from trustls.wire.codec import Reader, Structure, vector8, vector16, vector24
 from trustls.wire.enums import ClientCertificateType, HandshakeType, NamedGroup, SignatureScheme
 from trustls.wire.extensions import OCSP_RESPONSE, encode_authorities, read_authorities
 from trustls.wire.names import DistinguishedName
@@ -17,16 +17,10 @@ from trustls.wire.names import DistinguishedName
 _NAMED_CURVE = 3
 
 
-class _Empty:
+class _Empty(Structure):
     """A message without content."""
 
     __slots__ = ()
-
-    def __eq__(self, other: object) -> bool:
-        return type(other) is type(self)
-
-    def __hash__(self) -> int:
-        return hash(type(self))
 
     @classmethod
     def parse(cls, body: bytes) -> Self:
@@ -37,22 +31,22 @@ class _Empty:
         return b""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class HelloRequest(_Empty):
     """RFC 5246 7.4.1.1: the server asks for a renegotiation, which trustls never does."""
 
     TYPE: ClassVar[HandshakeType] = HandshakeType.HELLO_REQUEST
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class ServerHelloDone(_Empty):
     """RFC 5246 7.4.5."""
 
     TYPE: ClassVar[HandshakeType] = HandshakeType.SERVER_HELLO_DONE
 
 
-@dataclass(slots=True, kw_only=True)
-class CertificateMessage12:
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+class CertificateMessage12(Structure):
     """RFC 5246 7.4.2: the chain as DER, leaf first."""
 
     TYPE: ClassVar[HandshakeType] = HandshakeType.CERTIFICATE
@@ -73,8 +67,8 @@ class CertificateMessage12:
         return vector24(b"".join(map(vector24, self.certificates)))
 
 
-@dataclass(slots=True, kw_only=True)
-class CertificateStatus:
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+class CertificateStatus(Structure):
     """RFC 6066 8: the stapled OCSPResponse, as DER."""
 
     TYPE: ClassVar[HandshakeType] = HandshakeType.CERTIFICATE_STATUS
@@ -89,8 +83,8 @@ class CertificateStatus:
         return OCSP_RESPONSE.encode(self.response)
 
 
-@dataclass(slots=True, kw_only=True)
-class ServerKeyExchange:
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+class ServerKeyExchange(Structure):
     """RFC 8422 5.4: an ephemeral public value of a named group, signed."""
 
     TYPE: ClassVar[HandshakeType] = HandshakeType.SERVER_KEY_EXCHANGE
@@ -125,8 +119,8 @@ def ecdh_parameters(group: NamedGroup, public: bytes) -> bytes:
     return bytes((_NAMED_CURVE,)) + group.to_bytes(2, "big") + vector8(public)
 
 
-@dataclass(slots=True, kw_only=True)
-class CertificateRequest12:
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+class CertificateRequest12(Structure):
     """RFC 5246 7.4.4. `certificate_authorities` may be empty; then any issuer will do."""
 
     TYPE: ClassVar[HandshakeType] = HandshakeType.CERTIFICATE_REQUEST
@@ -160,8 +154,8 @@ class CertificateRequest12:
         )
 
 
-@dataclass(slots=True, kw_only=True)
-class ClientKeyExchange:
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+class ClientKeyExchange(Structure):
     """RFC 8422 5.7: the client's ephemeral public value."""
 
     TYPE: ClassVar[HandshakeType] = HandshakeType.CLIENT_KEY_EXCHANGE
@@ -179,8 +173,8 @@ class ClientKeyExchange:
         return vector8(self.public)
 
 
-@dataclass(slots=True, kw_only=True)
-class NewSessionTicket12:
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+class NewSessionTicket12(Structure):
     """RFC 5077 3.3. The lifetime hint is in seconds; an empty ticket takes back the promise of one."""
 
     TYPE: ClassVar[HandshakeType] = HandshakeType.NEW_SESSION_TICKET
