@@ -13,16 +13,18 @@ from typing import Any, ClassVar, Final, NoReturn, Self
 from trustls.config import ClientConfig, ServerConfig
 from trustls.connection import ClientConnection, Connection, ServerConnection
 from trustls.danger import AcceptAnyCertificate
-from trustls.errors import ConfigError
+from trustls.errors import CertificateRejected, ConfigError
 from trustls.keylog import KeyLogFile
-from trustls.stdlib.described import VERSION_NAMES, cipher
+from trustls.session.tickets import StoredSessions
+from trustls.stdlib.arguments import ascii_host, given_certificates
+from trustls.stdlib.described import VERSION_NAMES, described
+from trustls.stdlib.errors import as_ssl_error
 from trustls.stdlib.peercert import peercert
 from trustls.stdlib.sessions import SSLSession, WatchedSessions
 from trustls.stdlib.sslobject import SSLObject
 from trustls.stdlib.sslsocket import SSLSocket
 from trustls.trust.certificate import Certificate
 from trustls.trust.client_auth import ClientAuthMode
-from trustls.trust.pem import PEMSource
 from trustls.trust.roots import RootCertStore
 from trustls.trust.verifiers import RootsClientVerifier, RootsServerVerifier
 from trustls.wire.enums import ProtocolVersion
@@ -39,16 +41,15 @@ _VERIFY_MODES: Final = {
 # What these ask for is so, always.
 _ALWAYS: Final = (
     ssl.OP_ALL
-    | ssl.OP_NO_SSLv2
     | ssl.OP_NO_SSLv3
-    | ssl.OP_NO_TLSv1
-    | ssl.OP_NO_TLSv1_1
     | ssl.OP_NO_COMPRESSION
     | ssl.OP_NO_RENEGOTIATION
     | ssl.OP_SINGLE_DH_USE
     | ssl.OP_SINGLE_ECDH_USE
     | getattr(ssl, "OP_ENABLE_MIDDLEBOX_COMPAT", 0)
 )
+# These too, but they are not told: whoever copied them to a context of `ssl` would be warned of deprecated options.
+_ALWAYS_TOO: Final = ssl.OP_NO_SSLv2 | ssl.OP_NO_TLSv1 | ssl.OP_NO_TLSv1_1
 _WITHOUT: Final = {"1.2": ssl.OP_NO_TLSv1_2, "1.3": ssl.OP_NO_TLSv1_3}
 # Paths are checked strictly, and every root is an anchor, self-signed or not.
 _VERIFY_FLAGS: Final = ssl.VERIFY_X509_TRUSTED_FIRST | ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
@@ -70,6 +71,7 @@ class SSLContext(ssl.SSLContext):
 
     Raises:
         TypeError: `config` is neither.
+        ConfigError: it takes early data, which `ssl` has no way to give.
 
     >>> from trustls import ClientConfig, RootCertStore
     >>> SSLContext(ClientConfig(roots=RootCertStore.system())).verify_mode
@@ -91,6 +93,12 @@ class SSLContext(ssl.SSLContext):
         if isinstance(config, ClientConfig) and config.sessions is not None:
             self._sessions = WatchedSessions(config.sessions)
             config = dataclasses.replace(config, sessions=self._sessions)
+        resumption = config.resumption if isinstance(config, ServerConfig) else None
+        if isinstance(resumption, StoredSessions) and resumption.max_early_data:
+            raise ConfigError(
+                "`ssl` has no words for early data, which anybody may send again, and so cannot give it: leave out "
+                "max_early_data, or use trustls.aio"
+            )
         self._config: Config = config
         self._used = False
         self._lock = threading.Lock()
@@ -128,7 +136,7 @@ class SSLContext(ssl.SSLContext):
         Raises:
             ValueError: these do not go together with each other, or with the configuration.
         """
-        name = _host(server_hostname)
+        name = ascii_host(server_hostname)
         self.check_roles(server_side=server_side, server_hostname=name, session=session)
         return SSLObject(self, self.connection(name, session), incoming, outgoing, name, session)
 
@@ -161,7 +169,7 @@ class SSLContext(ssl.SSLContext):
             server_side=server_side,
             do_handshake_on_connect=do_handshake_on_connect,
             suppress_ragged_eofs=suppress_ragged_eofs,
-            server_hostname=_host(server_hostname),
+            server_hostname=ascii_host(server_hostname),
             context=self,
             session=session,
         )
@@ -344,7 +352,7 @@ class SSLContext(ssl.SSLContext):
         now = int(self.options)
         if now & ~value:
             _refuse(f"{ssl.Options(now & ~value)!r} cannot be switched off")
-        added = value & ~now
+        added = value & ~now & ~int(_ALWAYS_TOO)
         for name, flag in _WITHOUT.items():
             if added & flag:
                 self._restrict(set(self._versions) - {name})
@@ -406,13 +414,19 @@ class SSLContext(ssl.SSLContext):
 
         Raises:
             ConfigError: there is one that is not trusted; or `capath`, which is not read.
+            ssl.SSLError: there is one that is no certificate.
         """
         if cafile is None and capath is None and cadata is None:
             raise TypeError("cafile, capath and cadata cannot be all omitted")
         if capath is not None:
             _refuse("capath is not read: RootCertStore.from_pem takes files")
         trusted = {one.der for one in self._roots() or ()}
-        for one in (*_certificates(cafile), *_certificates(cadata)):
+        try:
+            given = () if cafile is None else Certificate.from_pem(cafile)
+            given += () if cadata is None else given_certificates(cadata)
+        except CertificateRejected as error:
+            raise as_ssl_error(error) from error
+        for one in given:
             if one.der not in trusted:
                 _refuse(f"{one} is no root of the configuration, and whom it trusts is said there: roots=...")
 
@@ -467,24 +481,9 @@ class SSLContext(ssl.SSLContext):
     def get_ciphers(self) -> list[Any]:
         """The suites, as `ssl` describes them."""
         provider = self.config.parameters.provider
-        allowed = self._versions
-        suites = [one.suite for one in provider.suites if "1.3" in allowed]
-        suites += [one.suite for one in provider.suites12 if "1.2" in allowed]
-        found = []
-        for suite in suites:
-            name, protocol, bits = cipher(suite)
-            found.append(
-                {
-                    "id": 0x03000000 | int(suite),
-                    "name": name,
-                    "protocol": protocol,
-                    "description": f"{name} {protocol} ({suite.iana})",
-                    "strength_bits": bits,
-                    "alg_bits": bits,
-                    "aead": True,
-                }
-            )
-        return found
+        suites = [one.suite for one in provider.suites if "1.3" in self._versions]
+        suites += [one.suite for one in provider.suites12 if "1.2" in self._versions]
+        return [described(suite) for suite in suites]
 
     def set_ciphers(self, ciphers: str, /) -> NoReturn:  # noqa: ARG002
         """Raises ConfigError: suites are named in the configuration, by their IANA names."""
@@ -525,6 +524,12 @@ class SSLContext(ssl.SSLContext):
         if callback is not None:
             raise NotImplementedError("messages are told to the logger trustls.handshake, at the level trustls.TRACE")
 
+    def _wrap_bio(self, *_: object, **__: object) -> NoReturn:
+        """Raises NotImplementedError: what `ssl.SSLObject` calls would speak through OpenSSL, unconfigured."""
+        raise NotImplementedError("connections are made by wrap_bio and wrap_socket")
+
+    _wrap_socket = _wrap_bio
+
     def __repr__(self) -> str:
         spoken = ", ".join(VERSION_NAMES[version] for version in self.config.parameters.versions)
         return f"<trustls.stdlib.SSLContext {'server' if self.is_server else 'client'}, {spoken}>"
@@ -532,40 +537,3 @@ class SSLContext(ssl.SSLContext):
 
 def _refuse(why: str) -> NoReturn:
     raise ConfigError(f"this context keeps to its configuration: {why}")
-
-
-def _host(name: str | bytes | None) -> str | None:
-    """The host as ASCII: `ssl` takes bytes too, and writes international names as IDNA 2003 does."""
-    if name is None or isinstance(name, bytes):
-        return None if name is None else name.decode("ascii")
-    if name.startswith("."):
-        raise ValueError("server_hostname cannot be an empty string or start with a leading dot.")
-    return name if name.isascii() else name.encode("idna").decode("ascii")
-
-
-def _certificates(source: PEMSource | None) -> tuple[Certificate, ...]:
-    """The certificates of `cafile` (a path) or `cadata` (PEM text, or DER certificates one behind the other)."""
-    if source is None:
-        return ()
-    if isinstance(source, bytes | bytearray | memoryview):
-        return _ders(bytes(source))
-    return Certificate.from_pem(source)
-
-
-def _ders(data: bytes) -> tuple[Certificate, ...]:
-    if data.lstrip().startswith(b"-----"):
-        return Certificate.from_pem(data)
-    found = []
-    while data:
-        size = _der_size(data)
-        found.append(Certificate.from_der(data[:size]))
-        data = data[size:]
-    return tuple(found)
-
-
-def _der_size(data: bytes) -> int:
-    """How long the first DER value is; a length of more than four bytes, or none, stands for all that is there."""
-    if len(data) < 2 or data[1] < 0x80:
-        return 2 + (data[1] if len(data) > 1 else 0)
-    count = data[1] & 0x7F
-    return len(data) if not 1 <= count <= 4 else 2 + count + int.from_bytes(data[2 : 2 + count], "big")

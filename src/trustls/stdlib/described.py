@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import errno
+import ssl
 from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
 from trustls.connection import Connection, ServerConnection
-from trustls.errors import ConfigError, HandshakePending
+from trustls.errors import ConfigError, HandshakePending, TLSError
 from trustls.stdlib.errors import as_ssl_error
 from trustls.stdlib.peercert import peercert
 from trustls.stdlib.sessions import SSLSession
@@ -33,6 +34,20 @@ def cipher(suite: CipherSuite) -> Cipher:
     return name.removesuffix("_SHA256" if "CHACHA20" in name else "").replace("_", "-"), "TLSv1.2", bits
 
 
+def described(suite: CipherSuite) -> dict[str, Any]:
+    """A suite as an entry of `SSLContext.get_ciphers()`."""
+    name, protocol, bits = cipher(suite)
+    return {
+        "id": 0x03000000 | int(suite),
+        "name": name,
+        "protocol": protocol,
+        "description": f"{name} {protocol} ({suite.iana})",
+        "strength_bits": bits,
+        "alg_bits": bits,
+        "aead": True,
+    }
+
+
 class Described:
     """Tells what was negotiated and who the peer is.
 
@@ -44,6 +59,8 @@ class Described:
     _context: SSLContext
     _session: SSLSession | None = None
     _server_hostname: str | None = None
+    _plaintext: memoryview
+    _end_told: bool = False
 
     @property
     def connection(self) -> Connection:
@@ -169,9 +186,34 @@ class Described:
         return self.connection.tls_unique
 
     def _info(self) -> ConnectionInfo | None:
-        """What was negotiated, once that is done."""
-        connection = self._connection
-        return None if connection is None or connection.handshaking else connection.info
+        """What was negotiated, once that is done; None also where that failed."""
+        try:
+            return None if self._connection is None else self._connection.info
+        except TLSError:
+            return None
+
+    def pending(self) -> int:
+        """How many bytes can be read without more from the peer; 1 where reading tells the end, or a failure.
+
+        uvloop reads as long as this is not 0, and who waits by `select` must ask here first: what came is not there any
+        more.
+        """
+        if self._plaintext or self._end_told or self._connection is None:
+            return self._plaintext.nbytes
+        return int(self._connection.peer_closed or self._connection.failure is not None)
+
+    def _take_plaintext(self, size: int) -> memoryview:
+        """The next `size` bytes of data, or what there is; nothing at the end, which is told by that."""
+        if size and not self._plaintext:
+            self._end_told = True
+        piece = self._plaintext[:size]
+        self._plaintext = self._plaintext[size:]
+        return piece
+
+    def _told(self, failure: TLSError) -> ssl.SSLError:
+        """The failure, to be raised."""
+        self._end_told = True
+        return as_ssl_error(failure)
 
     def _peer(self) -> Peer | None:
         if self._info() is None:

@@ -101,8 +101,8 @@ def as_ssl_error(error: TLSError) -> ssl.SSLError:
     kind, number = _kind(error)
     reason = _reason(error)
     both = _both(cast("Any", type(error)), cast("Any", kind))
-    made = both.__new__(both)
-    ssl.SSLError.__init__(made, number, f"[SSL: {reason}] {error}")
+    made = OSError.__new__(both)  # Whatever stands before it: EOFError's gives objects too small.
+    ssl.SSLError.__init__(made, int(number), f"[SSL: {reason}] {error}")
     vars(made).update(vars(error))
     made.tls_error = error
     made.library = "SSL"
@@ -117,20 +117,27 @@ def as_ssl_error(error: TLSError) -> ssl.SSLError:
 
 def want_read() -> ssl.SSLWantReadError:
     """The operation goes on once bytes have come."""
-    return ssl.SSLWantReadError(ssl.SSL_ERROR_WANT_READ, "The operation did not complete (read)")
+    return ssl.SSLWantReadError(int(ssl.SSL_ERROR_WANT_READ), "The operation did not complete (read)")
 
 
 def want_write() -> ssl.SSLWantWriteError:
     """The operation goes on once bytes can go out."""
-    return ssl.SSLWantWriteError(ssl.SSL_ERROR_WANT_WRITE, "The operation did not complete (write)")
+    return ssl.SSLWantWriteError(int(ssl.SSL_ERROR_WANT_WRITE), "The operation did not complete (write)")
 
 
 def data_after_close() -> ssl.SSLError:
     """`unwrap` came upon data: the peer goes on sending, and nobody reads."""
-    error = ssl.SSLError(
-        ssl.SSL_ERROR_SSL, "[SSL: APPLICATION_DATA_AFTER_CLOSE_NOTIFY] data came during unwrap: read it"
-    )
-    error.library, error.reason = "SSL", "APPLICATION_DATA_AFTER_CLOSE_NOTIFY"
+    return _wrong_call("APPLICATION_DATA_AFTER_CLOSE_NOTIFY", "there is data that was not read: read it, then unwrap")
+
+
+def bad_write_retry() -> ssl.SSLError:
+    """A `send` was not finished, and its data is sealed already: now it is called with other data."""
+    return _wrong_call("BAD_WRITE_RETRY", "the last send was not finished: it is called again with the same data")
+
+
+def _wrong_call(reason: str, text: str) -> ssl.SSLError:
+    error = ssl.SSLError(int(ssl.SSL_ERROR_SSL), f"[SSL: {reason}] {text}")
+    error.library, error.reason = "SSL", reason
     return error
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ssl
 from typing import TYPE_CHECKING, Any
 
-from trustls.connection import Connection
-from trustls.errors import AsyncRequired, TLSError
+from trustls.connection import Connection, ServerConnection
+from trustls.errors import AsyncRequired, ConfigError, TLSError
 from trustls.stdlib.described import Described
 from trustls.stdlib.errors import as_ssl_error, data_after_close, want_read
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from trustls.stdlib.sessions import SSLSession
 
 _NOTHING = memoryview(b"")
+# How much data may come between this side's close_notify and the peer's.
+_MAX_LATE_DATA = 1 << 20
 
 
 class SSLObject(Described, ssl.SSLObject):
@@ -42,19 +44,29 @@ class SSLObject(Described, ssl.SSLObject):
         self._server_hostname = server_hostname
         self._session = session
         self._plaintext = _NOTHING
+        self._closing = False
 
     def do_handshake(self) -> None:
         """Go on with the handshake, as far as the bytes that are there allow.
 
         Raises:
-            ssl.SSLWantReadError: more bytes are needed.
+            ssl.SSLWantReadError: more bytes are needed; or, on a server, the alert that waits is to be sent first.
             ssl.SSLError: it failed; a TLSError too.
         """
         self._flush()
         while self.connection.handshaking:
-            self._take_more()
+            try:
+                self._take_more()
+            except ssl.SSLWantReadError:
+                raise
+            except ssl.SSLError:
+                if self.server_side and self._outgoing.pending and not self._incoming.eof:
+                    # Event loops drop what waits when this raises, and the client would not be told why it is refused.
+                    # They send it when more is wanted. The next call raises, and there is one: the client hangs up.
+                    raise want_read() from None
+                raise
         if self.connection.failure is not None:
-            raise as_ssl_error(self.connection.failure)
+            raise self._told(self.connection.failure)
 
     def read(self, len: int | None = 1024, buffer: Any = None) -> Any:  # noqa: A002 (the name is ssl's)
         """Up to `len` bytes of data; or up to `len` of them into `buffer`, and how many. b"" or 0 at the end.
@@ -75,8 +87,7 @@ class SSLObject(Described, ssl.SSLObject):
             self.do_handshake()
         while size and not self._plaintext and not self.connection.peer_closed:
             self._take_more()
-        piece = self._plaintext[:size]
-        self._plaintext = self._plaintext[size:]
+        piece = self._take_plaintext(size)
         if view is None:
             return bytes(piece)
         view[: piece.nbytes] = piece
@@ -100,27 +111,31 @@ class SSLObject(Described, ssl.SSLObject):
             self._flush()
         return view.nbytes
 
-    def pending(self) -> int:
-        """How many bytes `read` gives without more in the incoming BIO."""
-        return self._plaintext.nbytes
-
     def unwrap(self) -> None:
         """Send close_notify, and wait for the peer's. What came behind that is left in the incoming BIO.
 
+        Data that the peer sends until it has heard of the end can be read afterwards. (`ssl` fails on it, and the
+        `wait_closed` of event loops with it.)
+
         Raises:
             ssl.SSLWantReadError: the peer's close_notify is not there yet.
-            ssl.SSLError: there is data that was not read, or the connection failed.
+            ssl.SSLError: there is data that was not read, or too much came since; or the connection failed.
         """
+        allowed = _MAX_LATE_DATA if self._closing else 0
+        self._closing = True
         self.connection.close()
         self._flush()
         while not self.connection.peer_closed:
-            if not self._plaintext:
-                self._take_more()
-            if self._plaintext:
+            if self._plaintext.nbytes > allowed:
                 raise data_after_close()
+            late, self._plaintext = self._plaintext, _NOTHING
+            try:
+                self._take_more()
+            finally:
+                self._plaintext = memoryview(bytes(late) + self._plaintext) if late else self._plaintext
         left = self.connection.take_unread()
-        if left:
-            self._incoming.write(left)
+        if left and not self._incoming.eof:  # Nothing can be put into a BIO after its end.
+            self._incoming.write(left + self._incoming.read())
 
     def verify_client_post_handshake(self) -> None:
         """On a server: ask the client for a certificate, which needs `ServerConfig(post_handshake_auth=...)`.
@@ -139,19 +154,18 @@ class SSLObject(Described, ssl.SSLObject):
         """Take what is in the incoming BIO."""
         connection = self.connection
         if connection.failure is not None:
-            raise as_ssl_error(connection.failure)
+            raise self._told(connection.failure)
         data = self._incoming.read()
         try:
             if data:
                 self._plaintext = memoryview(connection.receive(data))
-                if connection.pending_work is not None:
-                    raise refuse_async(connection)
+                check_possible(connection)
             elif self._incoming.eof:
                 connection.receive_eof()
             else:
                 raise want_read()
         except TLSError as error:
-            raise as_ssl_error(error) from error
+            raise self._told(error) from error
         finally:
             self._keep_session()  # Here too, or the next connection of this thread would take it for its own.
             self._flush()
@@ -166,8 +180,18 @@ class SSLObject(Described, ssl.SSLObject):
         return f"<trustls.stdlib.SSLObject {'server' if self.server_side else 'client'}, {state}>"
 
 
-def refuse_async(connection: Connection) -> AsyncRequired:
-    """`ssl` has no way to wait for a coroutine."""
-    error = AsyncRequired(f"to {connection.pending_work} is asynchronous here: use trustls.aio")
+def check_possible(connection: Connection) -> None:
+    """End a connection that needs what `ssl` has no way for, after each `receive`.
+
+    Raises:
+        AsyncRequired: something is asynchronous.
+        ConfigError: a server whose configuration was chosen late (`choose_config`) has taken early data.
+    """
+    if connection.pending_work is not None:
+        error: TLSError = AsyncRequired(f"to {connection.pending_work} is asynchronous here: use trustls.aio")
+    elif isinstance(connection, ServerConnection) and connection.read_early():
+        error = ConfigError("the configuration that was chosen takes early data, which `ssl` has no way to give")
+    else:
+        return
     connection.abort(error)
-    return error
+    raise error

@@ -14,11 +14,12 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Final, Self, cast
 
-from trustls.connection import Connection
 from trustls.errors import TLSError
+from trustls.protocol.record import HEADER_LENGTH
 from trustls.stdlib.described import Described
-from trustls.stdlib.errors import as_ssl_error, data_after_close, want_read, want_write
-from trustls.stdlib.sslobject import refuse_async
+from trustls.stdlib.descriptors import SameDescriptor, forks, waiting
+from trustls.stdlib.errors import as_ssl_error, bad_write_retry, data_after_close, want_read, want_write
+from trustls.stdlib.sslobject import check_possible
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -35,7 +36,13 @@ _WRITE_SIZE: Final = 1 << 17
 _LAST_WORDS: Final = 0.1
 # Reads of unread data before the socket is closed, so that it is not reset.
 _LAST_READS: Final = 16
+# A record so short is read by itself, however much there is behind it.
+_SMALL: Final = 1 << 12
 _NOTHING: Final = memoryview(b"")
+# Sends what can be sent at once, also on a socket that is blocking.
+_AT_ONCE: Final = getattr(socket, "MSG_DONTWAIT", 0)
+# What connect_ex gives on a socket that does not wait.
+_IN_PROGRESS: Final = frozenset({errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EALREADY})
 
 
 class SSLSocket(Described, ssl.SSLSocket):  # type: ignore[override]  # ssl's can set what Described only tells
@@ -44,15 +51,16 @@ class SSLSocket(Described, ssl.SSLSocket):  # type: ignore[override]  # ssl's ca
     It differs from `ssl`'s in this: an end of the stream without close_notify is an error unless
     `suppress_ragged_eofs=True` is given; `close` and `shutdown` send close_notify, without waiting for anybody; after
     `shutdown(SHUT_WR)` the peer's data is still decrypted; and a `send` that fails because the peer has hung up tells
-    the alert that the peer hung up with.
+    the alert that the peer hung up with. A socket that was open when the process forked is closed silently, because
+    the other process may use it; only one of the two may.
     """
 
     _raw: socket.socket  # The same file descriptor, for reading and writing without waiting.
-    _sslobj: Connection | None  # What ssl.SSLSocket asks in the methods that are left to it.
-    _plaintext: memoryview
+    _forks: int
     _unsent: memoryview
     _owed: bytes
     _in_clear: bytes
+    _unwrapped: bool
     _state: threading.RLock
     _sending: threading.Lock
     _receiving: threading.RLock
@@ -78,13 +86,19 @@ class SSLSocket(Described, ssl.SSLSocket):  # type: ignore[override]  # ssl's ca
             raise ValueError("an SSLSocket needs its context")
         if sock.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE) != socket.SOCK_STREAM:
             raise NotImplementedError("only stream sockets are supported")
+        if getattr(sock, "_sslobj", None) is not None:
+            # It would go on below that TLS, beside it.
+            raise ValueError("there is TLS on this socket already; for TLS inside of TLS there is wrap_bio")
+        if isinstance(sock, SSLSocket) and sock._in_clear:
+            raise ValueError("the peer has sent bytes in the clear, which were not read")
         context.check_roles(server_side=server_side, server_hostname=server_hostname, session=session)
         timeout = sock.gettimeout()
         self = cls.__new__(cls)
         socket.socket.__init__(self, family=sock.family, type=sock.type, proto=sock.proto, fileno=sock.fileno())
         sock.detach()
-        self._raw = socket.socket(self.family, self.type, self.proto, fileno=self.fileno())
+        self._raw = SameDescriptor(self.family, self.type, self.proto, fileno=self.fileno())
         self._raw.settimeout(0)
+        self._forks = forks()
         self.settimeout(timeout)
         self._context = context
         self._server_hostname = server_hostname
@@ -95,6 +109,7 @@ class SSLSocket(Described, ssl.SSLSocket):  # type: ignore[override]  # ssl's ca
         self._unsent = _NOTHING
         self._owed = b""
         self._in_clear = b""
+        self._unwrapped = False
         self._state = threading.RLock()  # Held for every use of the connection, never while the network is waited for.
         self._sending = threading.Lock()  # Keeps records in order on their way out.
         self._receiving = threading.RLock()
@@ -132,22 +147,39 @@ class SSLSocket(Described, ssl.SSLSocket):  # type: ignore[override]  # ssl's ca
 
     def _begin(self) -> None:
         self._connection = self._context.connection(self._server_hostname, self._session)
-        self._sslobj = self._connection
+
+    @property
+    def _sslobj(self) -> Self | None:
+        """What `ssl.SSLSocket` asks in the methods that are left to it, and httpcore for what was agreed on."""
+        return None if self._unwrapped else self
 
     # -- Connecting ---------------------------------------------------------------------------------------------------
 
     def connect(self, addr: Any) -> None:
         """Connect to `addr`, and do the handshake if that is to be done by itself."""
         self._check_may_connect()
-        socket.socket.connect(self, addr)
-        self._connected_now()
+        self._begin()
+        try:
+            socket.socket.connect(self, addr)
+        except BlockingIOError:
+            raise  # It goes on by itself; do_handshake comes next.
+        except BaseException:
+            self._connection = None
+            raise
+        if self.do_handshake_on_connect:
+            self.do_handshake()
 
     def connect_ex(self, addr: Any) -> int:
-        """Like `connect`, with the error's number in place of the error, where the network failed."""
+        """Like `connect`, with the error's number in place of the error, where the network failed.
+
+        With EINPROGRESS, `do_handshake` is called once the socket can be written.
+        """
         self._check_may_connect()
         number = socket.socket.connect_ex(self, addr)
-        if not number:
-            self._connected_now()
+        if not number or number in _IN_PROGRESS:
+            self._begin()
+        if not number and self.do_handshake_on_connect:
+            self.do_handshake()
         return number
 
     def _check_may_connect(self) -> None:
@@ -155,11 +187,6 @@ class SSLSocket(Described, ssl.SSLSocket):  # type: ignore[override]  # ssl's ca
             raise ValueError("can't connect in server-side mode")
         if self._connection is not None:
             raise ValueError("attempt to connect already-connected SSLSocket!")
-
-    def _connected_now(self) -> None:
-        self._begin()
-        if self.do_handshake_on_connect:
-            self.do_handshake()
 
     def do_handshake(self, block: bool = False) -> None:
         """Do the handshake, or what is left of it, within the socket's timeout.
@@ -225,10 +252,6 @@ class SSLSocket(Described, ssl.SSLSocket):  # type: ignore[override]  # ssl's ca
             return bytes(self._take(len))
         return self.recv_into(buffer, len)
 
-    def pending(self) -> int:
-        """How many bytes `recv` gives without waiting."""
-        return self._plaintext.nbytes
-
     def _take(self, size: int) -> memoryview:
         if size < 0:
             raise ValueError("negative buffersize in recv")
@@ -238,21 +261,23 @@ class SSLSocket(Described, ssl.SSLSocket):  # type: ignore[override]  # ssl's ca
         with self._receiving:
             try:
                 while size and not self._plaintext and not self.connection.peer_closed:
-                    self._receive_some(deadline, "read")
+                    self._receive_some(deadline, "read", min(size, _READ_SIZE))
             except ssl.SSLEOFError:
                 if not self.suppress_ragged_eofs:
                     raise
                 return _NOTHING
-            piece = self._plaintext[:size]
-            self._plaintext = self._plaintext[size:]
-            return piece
+            return self._take_plaintext(size)
 
-    def _receive_some(self, deadline: float | None, what: str) -> None:
-        """One read of the socket, into the connection."""
+    def _receive_some(self, deadline: float | None, what: str, room: int = 0) -> None:
+        """One read of the socket, into the connection.
+
+        What there is no room for stays in the socket, where `select` sees it. Loops written for `ssl` count on
+        that: OpenSSL reads record by record.
+        """
         connection = self.connection
         if connection.failure is not None:
-            raise as_ssl_error(connection.failure)
-        data = self._read_raw(deadline, what)
+            raise self._told(connection.failure)
+        data = self._read_raw(deadline, what, connection.bytes_wanted(room))
         try:
             with self._state:
                 if data:
@@ -260,35 +285,65 @@ class SSLSocket(Described, ssl.SSLSocket):  # type: ignore[override]  # ssl's ca
                 else:
                     plaintext = b""
                     connection.receive_eof()
-                if connection.pending_work is not None:
-                    raise refuse_async(connection)
+                check_possible(connection)
         except TLSError as error:
             self._flush_last_words()
-            raise as_ssl_error(error) from error
+            raise self._told(error) from error
         finally:
             self._keep_session()  # Here too, or the next connection of this thread would take it for its own.
         if plaintext:
             self._plaintext = memoryview(plaintext)
-        if connection.handshaking:
-            self._flush(deadline, what)
-        else:
+        if not connection.handshaking:
             # A thread that receives must never wait for one that sends: each peer would wait for the other to read.
             with contextlib.suppress(OSError):
                 self._flush(deadline, wait=False)
 
-    def _read_raw(self, deadline: float | None, what: str) -> bytes:
+    def _read_raw(self, deadline: float | None, what: str, size: int) -> bytes:
+        handshaking = self.connection.handshaking
+        if handshaking and not _AT_ONCE:
+            self._flush(deadline, what)
         while True:
             try:
-                return self._raw.recv(_READ_SIZE)
+                return self._raw.recv(size, _AT_ONCE) if handshaking else self._read_records(size)
             except (BlockingIOError, InterruptedError):
+                if handshaking:
+                    # Not after each record: a flight goes out in one piece, or the second would wait until the peer has
+                    # acknowledged the first (Nagle's algorithm), which takes 40 ms.
+                    self._flush(deadline, what)
                 self._wait(deadline, what, write=False)
 
+    def _read_records(self, size: int) -> bytes:
+        """The record that has begun, or the next one; `size` bytes where the socket has more than that.
+
+        So the socket can be read as long as there is anything to tell. A close_notify that was taken together with data
+        would be known to `pending` alone, and not every loop asks there.
+        """
+        lacking = self.connection.bytes_wanted()
+        if lacking != HEADER_LENGTH:
+            return self._raw.recv(self._this_or_more(lacking, size))
+        header = self._raw.recv(lacking)
+        if len(header) < HEADER_LENGTH:
+            return header
+        try:
+            return header + self._raw.recv(self._this_or_more(header[3] << 8 | header[4], size))
+        except (BlockingIOError, InterruptedError):
+            return header
+
+    def _this_or_more(self, lacking: int, size: int) -> int:
+        return size if lacking > _SMALL and waiting(self._raw) > size else lacking
+
     def _recv_in_clear(self, size: int, flags: int) -> bytes:
-        """Before TLS and after it: what came behind the peer's close_notify, then what the socket has."""
+        """After TLS: what came behind the peer's close_notify, then what the socket has."""
+        self._check_in_clear()
         if self._in_clear and not flags:
             piece, self._in_clear = self._in_clear[:size], self._in_clear[size:]
             return piece
         return socket.socket.recv(self, size, flags)
+
+    def _check_in_clear(self) -> None:
+        """Before TLS nothing is sent, and nothing taken: only `unwrap` opens the socket."""
+        if not self._unwrapped:
+            raise OSError(errno.ENOTCONN, "not connected by TLS")
 
     # -- Sending ------------------------------------------------------------------------------------------------------
 
@@ -296,23 +351,26 @@ class SSLSocket(Described, ssl.SSLSocket):  # type: ignore[override]  # ssl's ca
         """Send data, at most 64 KiB of it; how many bytes were taken.
 
         Raises:
-            ssl.SSLWantWriteError: the socket is non-blocking and full: call again with the same data.
+            ssl.SSLWantWriteError: the socket is non-blocking and full: call again with the same data. After a timeout
+                likewise; other data is refused (BAD_WRITE_RETRY).
             ssl.SSLError: the connection failed; also with the alert that the peer hung up with.
             TimeoutError, OSError: as for sockets.
         """
         if self._connection is None:
+            self._check_in_clear()
             return socket.socket.send(self, data, flags)
         self._check_flags(flags, "send")
         if self.connection.handshaking:
             self.do_handshake()
         view = memoryview(data).cast("B")
         deadline = self._deadline()
+        owed = self._owed
+        if owed and view[: len(owed)] != owed:
+            raise bad_write_retry()
         self._flush(deadline, "write")
-        owed, self._owed = self._owed, b""
         if owed:
             # The last call sealed this much of its data and could not send it: now it is sent.
-            if view[: len(owed)] != owed:
-                raise ssl.SSLError(ssl.SSL_ERROR_SSL, "[SSL: BAD_WRITE_RETRY] send is called again with other data")
+            self._owed = b""
             return len(owed)
         piece = view[:_PIECE]
         try:
@@ -325,6 +383,7 @@ class SSLSocket(Described, ssl.SSLSocket):  # type: ignore[override]  # ssl's ca
     def sendall(self, data: Buffer, flags: int = 0) -> None:
         """Send all of data; see `send`."""
         if self._connection is None:
+            self._check_in_clear()
             socket.socket.sendall(self, data, flags)
             return
         self._check_flags(flags, "sendall")
@@ -372,7 +431,7 @@ class SSLSocket(Described, ssl.SSLSocket):  # type: ignore[override]  # ssl's ca
                         return
                 try:
                     # What cannot be sent now stays in front of all else, or the stream would be torn.
-                    self._unsent = self._unsent[self._raw.send(self._unsent) :]
+                    self._unsent = self._unsent[self._raw.send(self._unsent, _AT_ONCE) :]
                 except (BlockingIOError, InterruptedError):
                     if not wait:
                         return
@@ -397,8 +456,12 @@ class SSLSocket(Described, ssl.SSLSocket):  # type: ignore[override]  # ssl's ca
             return  # A thread that is receiving will come upon it.
         try:
             with self._state:
-                while data := self._raw.recv(_READ_SIZE):
-                    self.connection.receive(data)
+                for _ in range(_LAST_READS):
+                    data = b"" if self.connection.peer_closed else self._raw.recv(_READ_SIZE, _AT_ONCE)
+                    if not data:
+                        return
+                    # What the peer said before it left can still be read.
+                    self._plaintext = memoryview(bytes(self._plaintext) + self.connection.receive(data))
         except OSError:
             return
         finally:
@@ -441,13 +504,13 @@ class SSLSocket(Described, ssl.SSLSocket):  # type: ignore[override]  # ssl's ca
             with self._state:
                 connection.close()
             self._flush(deadline, "unwrap")
-            while not connection.peer_closed:
-                if not self._plaintext:
-                    self._receive_some(deadline, "unwrap")
-                if self._plaintext:
-                    raise data_after_close()
+            while not connection.peer_closed and not self._plaintext:
+                self._receive_some(deadline, "unwrap")
+            if self._plaintext:
+                raise data_after_close()
             self._in_clear = connection.take_unread()
-            self._connection = self._sslobj = None
+            self._connection = None
+            self._unwrapped = True
         return self
 
     def shutdown(self, how: int) -> None:
@@ -459,7 +522,7 @@ class SSLSocket(Described, ssl.SSLSocket):  # type: ignore[override]  # ssl's ca
     def detach(self) -> int:
         """Give the file descriptor away; the connection is lost."""
         self._raw.detach()
-        self._connection = self._sslobj = None
+        self._connection = None
         return socket.socket.detach(self)
 
     def _real_close(self) -> None:
@@ -467,7 +530,9 @@ class SSLSocket(Described, ssl.SSLSocket):  # type: ignore[override]  # ssl's ca
             raw = self._raw
         except AttributeError:  # It was not even made.
             return
-        if self._connection is not None and raw.fileno() != -1:
+        # After a fork the other process may use the connection: its close is no end of it. Two processes that both send
+        # would also seal under the same nonces.
+        if self._connection is not None and raw.fileno() != -1 and self._forks == forks():
             with contextlib.suppress(OSError):
                 raw.setblocking(False)
                 self._say_goodbye()
@@ -476,7 +541,7 @@ class SSLSocket(Described, ssl.SSLSocket):  # type: ignore[override]  # ssl's ca
                     if not raw.recv(_READ_SIZE):
                         break
         raw.detach()
-        super()._real_close()  # type: ignore[misc]  # typeshed does not know it
+        socket.socket._real_close(self)  # type: ignore[attr-defined]  # typeshed does not know it
 
     def _say_goodbye(self) -> None:
         """Queue close_notify and send what can be sent at once."""
