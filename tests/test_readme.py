@@ -28,7 +28,7 @@ def test_the_two_examples_talk_to_each_other(tmp_path: Path, monkeypatch: pytest
         port = free.getsockname()[1]
     server, client = (
         block.replace("8443", str(port)).replace('("localhost",', '("127.0.0.1",')
-        for block in re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+        for block in re.findall(r"(?<!-->\n)```python\n(.*?)```", README.read_text(), re.DOTALL)
     )
     listening = threading.Event()
     server = server.replace(" as listener, ", " as listener, contextlib.nullcontext(listening.set()), ")
