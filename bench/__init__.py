@@ -1,1 +1,1 @@
-"""Measurements of trustls beside `ssl`, pyOpenSSL and rtls: `python -m bench`, or `make bench`."""
+"""Measurements of trustls beside `ssl`, pyOpenSSL, rtls and tlslite-ng: `python -m bench`, or `make bench`."""

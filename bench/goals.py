@@ -41,6 +41,8 @@ GOALS = (
     Goal("handshake", LIMIT, 2),
     Goal("mutual-hints", SSL, 0.5),
     Goal("mutual-hints", PYOPENSSL, 0.6),
+    Goal("tls12", SSL, 0.8),
+    Goal("resumed", SSL, 0.75),
     Goal("bulk-aes-65536", SSL, 1.5, at_least=True),
     Goal("bulk-aes-65536", LIMIT, 0.75, at_least=True),
     Goal("loopback-bulk", "asyncio + ssl", 1.3, at_least=True),

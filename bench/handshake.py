@@ -1,100 +1,195 @@
-"""TLS 1.3 full handshakes, both sides in memory, P-256 certificates, with and without client certificates.
+"""Handshakes, both sides in memory: TLS 1.3 and 1.2, full, mutual and resumed, by group and by kind of certificate.
 
 A handshake is timed from making both connections to freeing them, each side by itself. Before anything is timed, every
-peer proves that it verifies (`check_trust`), and what it negotiated is read from its ServerHello on the wire.
+peer proves that it verifies (`_check_trust`), and what it negotiates is read from the wire.
 """
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
-from time import perf_counter as clock
+from dataclasses import replace
+from typing import NamedTuple
 
-from bench import peers, primitives
-from bench.peers import Factory, Peer
-from bench.pki import Scenario
-from bench.results import LIMIT, PYOPENSSL, RTLS, SSL, TRUSTLS, UNCACHED, Row
+from bench import exchange, primitives
+from bench.exchange import Sides
+from bench.negotiated import negotiated
+from bench.peers import bio, own, pyopenssl, tlslite
+from bench.peers.endpoint import Peer
+from bench.pki import RSA, Scenario, stranger
+from bench.results import LIMIT, PYOPENSSL, RTLS, SSL, TLSLITE, TRUSTLS, UNCACHED, Row
+from bench.terms import MLKEM, Terms
 from bench.timing import interleaved, medians, spread
-from trustls.wire.messages import ServerHello
 
-Sides = tuple[float, float]
-"""Seconds spent on the client's and on the server's side."""
-
-_SECTION = "handshake"
-_WANTED = f"{peers.AES} x25519"
-_RECORD_AND_MESSAGE_HEADER = 9
-
-
-def handshake(new_client: Factory, new_server: Factory) -> Sides:
-    """One full handshake: two flights each way."""
-    t0 = clock()
-    client = new_client()
-    hello = client.step(b"")
-    t1 = clock()
-    server = new_server()
-    answer = server.step(hello)
-    t2 = clock()
-    finish = client.step(answer)
-    t3 = clock()
-    server.step(finish)
-    t4 = clock()
-    if not (client.done and server.done):
-        raise RuntimeError("the handshake did not finish in two flights each way")
-    t5 = clock()
-    del client
-    t6 = clock()
-    del server
-    t7 = clock()
-    return t1 - t0 + t3 - t2 + t6 - t5, t2 - t1 + t4 - t3 + t7 - t6
+_MAKERS = {
+    TRUSTLS: own.peer,
+    SSL: bio.ssl_peer,
+    PYOPENSSL: pyopenssl.peer,
+    RTLS: bio.rtls_peer,
+    TLSLITE: tlslite.peer,
+}
 
 
-def timed(client: Peer, server: Peer | None = None) -> Callable[[], Sides]:
-    new_client, new_server = client.new_client, (server or client).server
-    return lambda: handshake(new_client, new_server)
+class Kind(NamedTuple):
+    """One row: who authenticates whom, its share of the variant's time, and whether it resumes."""
+
+    key: str
+    work: str
+    scenario: Scenario
+    share: float = 1.0
+    resume: bool = False
 
 
-def timed_without_caches(peer: Peer) -> Callable[[], Sides]:
+def _kinds(variant: str) -> list[Kind]:
+    full, mutual = "full, server certificate only", "with client certificate and hints"
+    hinted = Scenario(mutual=True, hints=True)
+    return {
+        "x25519": [
+            Kind("handshake", full, Scenario(), 2.0),
+            Kind("mutual", "with client certificate", Scenario(mutual=True)),
+            Kind("mutual-hints", mutual, hinted, 2.0),
+            Kind("mutual-chain", f"{mutual}, one intermediate each", Scenario(True, True, intermediates=1)),
+            Kind("handshake-rsa", f"{full}, RSA-2048", Scenario(key_type=RSA)),
+            Kind("mutual-rsa", f"{mutual}, RSA-2048", Scenario(True, True, key_type=RSA)),
+        ],
+        "tickets": [
+            Kind("handshake-tickets", f"{full}, one session ticket", Scenario()),
+            Kind("resumed", "resumed (psk_dhe_ke), one session ticket", Scenario(), resume=True),
+        ],
+        "mlkem": [
+            Kind("handshake-mlkem", full, Scenario()),
+            Kind("mutual-mlkem", mutual, hinted),
+        ],
+        "tls12": [
+            Kind("tls12", full, Scenario(), 1.5),
+            Kind("tls12-mutual", mutual, hinted),
+            Kind("tls12-rsa", f"{full}, RSA-2048", Scenario(key_type=RSA)),
+            Kind("tls12-resumed", "resumed (ticket)", Scenario(), resume=True),
+        ],
+        "defaults": [Kind("handshake-defaults", "full, each with its own defaults", Scenario())],
+    }[variant]
+
+
+_SECTIONS = {
+    "x25519": "TLS 1.3 handshake, X25519",
+    "tickets": "TLS 1.3 handshake, X25519",
+    "mlkem": "TLS 1.3 handshake, X25519MLKEM768",
+    "tls12": "TLS 1.2 handshake, X25519",
+    "defaults": "handshake as it comes",
+}
+
+
+def measure(seconds: float, variant: str, terms: Terms) -> list[Row]:
+    """The rows of one variant."""
+    kinds = _kinds(variant)
+    each = seconds / sum(kind.share for kind in kinds)
+    return [_measured(_SECTIONS[variant], kind, _terms_of(kind, terms), each * kind.share) for kind in kinds]
+
+
+def _terms_of(kind: Kind, terms: Terms) -> Terms:
+    return replace(terms, resume=True, tickets=1) if kind.resume else terms
+
+
+class _Field:
+    """The peers of a row that are held to its terms, as cases to be timed, and what is to be told of them."""
+
+    def __init__(self, scenario: Scenario, terms: Terms) -> None:
+        self.cases: dict[str, Callable[[], Sides]] = {}
+        self.negotiated: dict[str, str] = {}
+        self.notes: list[str] = []
+        self._scenario = scenario
+        self._terms = terms
+        self._wanted = None if terms.group is None else f"{terms.suite(scenario.key_type)} {terms.group}"
+        for name in (TRUSTLS, SSL, PYOPENSSL):
+            self._add(name)
+        if not scenario.mutual and not terms.resume:
+            self._if_installed(RTLS, self._add_rtls)
+        if terms == Terms(terms.version) and not scenario.mutual:
+            self._if_installed(TLSLITE, self._add_tlslite)
+
+    def _if_installed(self, name: str, add: Callable[[], None]) -> None:
+        try:
+            add()
+        except ModuleNotFoundError:
+            self.notes.append(f"{name} is not installed.")
+
+    def _add(self, name: str) -> None:
+        peer = _MAKERS[name](self._scenario, self._terms)
+        found = self.negotiated[name] = negotiated(peer, peer)
+        if self._wanted not in (None, found):
+            if self._terms.group != MLKEM:
+                raise RuntimeError(f"{name} negotiated {found}, not {self._wanted}")
+            self.notes.append(f"{name} has no X25519MLKEM768 here.")
+            return
+        if name != TLSLITE:
+            _check_trust(peer, self._scenario, self._terms)
+        if self._terms.resume:
+            _check_resumes(peer)
+        self.cases[name] = lambda: exchange.handshake(peer.new_client, peer.server)
+
+    def _add_tlslite(self) -> None:
+        self._add(TLSLITE)
+        self.notes.append("tlslite-ng verifies neither chains nor names: its figure is without.")
+
+    def _add_rtls(self) -> None:
+        """Each side of rtls against pyOpenSSL, which can be held to group and suite; or as it comes."""
+        if self._wanted is None:
+            self._add(RTLS)
+            return
+        other, held = _MAKERS[RTLS](self._scenario, self._terms), _MAKERS[PYOPENSSL](self._scenario, self._terms)
+        _check_trust(other, self._scenario, self._terms)
+        for role, client, server in (("client", other, held), ("server", held, other)):
+            found = negotiated(client, server)
+            if found != self._wanted:
+                raise RuntimeError(f"rtls as a {role} negotiated {found}, not {self._wanted}")
+            self.cases[f"rtls {role}"] = _timed(client, server)
+        self.negotiated[RTLS] = self._wanted
+        self.notes.append(
+            "rtls cannot be held to group, suite and tickets: its two sides were timed each against pyOpenSSL, which "
+            "was, and added up. Its client always makes an ML-KEM share, its server always sends its tickets."
+        )
+
+
+def _timed(client: Peer, server: Peer) -> Callable[[], Sides]:
+    return lambda: exchange.handshake(client.new_client, server.server)
+
+
+def _timed_without_caches(peer: Peer) -> Callable[[], Sides]:
+    exchange.connected(peer, peer)
+    forget = own.cache_clearer()
+
     def run() -> Sides:
-        peers.clear_trustls_caches()
-        return handshake(peer.new_client, peer.server)
+        forget()
+        return exchange.handshake(peer.new_client, peer.server)
 
     return run
 
 
-def negotiated(client: Peer, server: Peer) -> str:
-    """Suite and group, read from the ServerHello on the wire."""
-    data = server.server().step(client.new_client().step(b""))
-    length = int.from_bytes(data[3:5], "big")
-    hello = ServerHello.parse(data[_RECORD_AND_MESSAGE_HEADER : 5 + length])
-    if hello.key_share is None:
-        raise RuntimeError("a ServerHello without key_share")
-    return f"{hello.cipher_suite.iana} {hello.key_share.group.iana}"
+def _check_resumes(peer: Peer) -> None:
+    exchange.connected(peer, peer)
+    for _ in range(2):
+        client, server = exchange.connected(peer, peer)
+        if not (client.resumed() and server.resumed()):
+            raise RuntimeError(f"{peer.name} does not resume")
 
 
-def check_trust(peer: Peer, scenario: Scenario) -> None:
+def _check_trust(peer: Peer, scenario: Scenario, terms: Terms) -> None:
     """Raise unless this peer verifies chain and name of servers, and in mutual scenarios the chain of clients."""
-    client, server = peer.new_client(), peer.server()
-    server.step(client.step(server.step(client.step(b""))))
+    client, server = exchange.connected(peer, peer)
     if client.peer_certificate() is None or (server.peer_certificate() is not None) is not scenario.mutual:
         raise RuntimeError(f"{peer.name} did not see the other side's certificate")
-    _must_refuse(f"{peer.name} takes a wrong name", lambda: peer.client("example.com"), peer.server)
-    makers = {TRUSTLS: peers.trustls_peer, SSL: peers.ssl_peer, PYOPENSSL: peers.pyopenssl_peer, RTLS: peers.rtls_peer}
-    stranger = makers[peer.name](Scenario(scenario.mutual, scenario.hints, scenario.intermediate))
-    _must_refuse(f"{peer.name} takes a server of an unknown CA", peer.new_client, stranger.server)
+    make = _MAKERS[peer.name]
+    refused, refusals = exchange.check_refused, peer.refusals
+    strange = stranger(scenario.key_type, mutual=scenario.mutual)
+    doubting = make(strange, terms)
+    refused(f"{peer.name} takes a wrong name", lambda: peer.client("example.com"), peer.server, refusals)
+    refused(f"{peer.name} takes a server of an unknown CA", doubting.new_client, peer.server, refusals)
     if scenario.mutual:
-        trusting = Scenario(mutual=True)
-        trusting.server_roots = scenario.server_roots  # A client that believes the server, and is itself unknown to it.
-        unknown = makers[peer.name](trusting)
-        _must_refuse(f"{peer.name} takes a client of an unknown CA", unknown.new_client, peer.server)
-
-
-def _must_refuse(what: str, new_client: Factory, new_server: Factory) -> None:
-    try:
-        client, server = new_client(), new_server()
-        server.step(client.step(server.step(client.step(b""))))
-    except peers.REFUSALS:
-        return
-    raise RuntimeError(what)
+        # A client that believes the server, and is itself unknown to it.
+        trusting = Scenario(mutual=True, key_type=scenario.key_type)
+        vars(trusting).update(server_roots=scenario.server_roots, client=strange.client)
+        unknown = make(trusting, terms)
+        refused(f"{peer.name} takes a client of an unknown CA", unknown.new_client, peer.server, refusals)
 
 
 def _summary(samples: Sequence[Sides]) -> dict[str, float]:
@@ -110,91 +205,31 @@ def _summary(samples: Sequence[Sides]) -> dict[str, float]:
     }
 
 
-def measure(seconds: float, variant: str) -> list[Row]:
-    """The rows of one variant: everybody held to `x25519`, without and with `tickets`; `defaults`: each as it comes."""
-    if variant != "x25519":
-        return [_as_they_come(seconds, variant)]
-    share = seconds / 4
-    return [
-        _measured("handshake", "full, server certificate only", Scenario(), share),
-        _measured("mutual", "with client certificate", Scenario(mutual=True), share),
-        _measured("mutual-hints", "with client certificate and hints", Scenario(mutual=True, hints=True), share),
-        _measured(
-            "mutual-chain",
-            "the same, one intermediate on each side",
-            Scenario(mutual=True, hints=True, intermediate=True),
-            share,
-        ),
-    ]
-
-
-def _measured(key: str, work: str, scenario: Scenario, seconds: float) -> Row:
-    own, stdlib, pyopenssl = peers.trustls_peer(scenario), peers.ssl_peer(scenario), peers.pyopenssl_peer(scenario)
-    cases = {
-        TRUSTLS: timed(own),
-        UNCACHED: timed_without_caches(own),
-        SSL: timed(stdlib),
-        PYOPENSSL: timed(pyopenssl),
+def _measured(section: str, kind: Kind, terms: Terms, seconds: float) -> Row:
+    scenario = kind.scenario
+    field = _Field(scenario, terms)
+    cases = field.cases
+    alone: list[primitives.Primitive] = []
+    if terms.group is not None:
+        alone = primitives.of_handshake(scenario, terms)
+        cases[LIMIT] = primitives.timed_together(alone)
+    if terms == Terms():
+        cases[UNCACHED] = _timed_without_caches(own.peer(scenario, terms))
+    results = {
+        name: _summary(samples) for name, samples in interleaved(cases, seconds, block=8, slow=(TLSLITE,)).items()
     }
-    alone = primitives.of_handshake(scenario)
-    cases[LIMIT] = primitives.timed_together(alone)
-    facts = {peer.name: negotiated(peer, peer) for peer in (own, stdlib, pyopenssl)}
-    for peer in (own, stdlib, pyopenssl):
-        check_trust(peer, scenario)
-    row = Row(_SECTION, key, work, "us")
-    if set(facts.values()) != {_WANTED}:
-        raise RuntimeError(f"not everybody negotiated {_WANTED}: {facts}")
-    row.notes.append(f"On the wire of {', '.join(facts)}, where no default group is named: {_WANTED}.")
-    if not scenario.mutual:
-        # rtls cannot be held to X25519, but its peer can: each of its sides is timed against `ssl`.
-        other = peers.rtls_peer(scenario)
-        check_trust(other, scenario)
-        cases["rtls client"] = timed(other, stdlib)
-        cases["rtls server"] = timed(stdlib, other)
-        facts[RTLS] = f"{negotiated(other, stdlib)} as a client, {negotiated(stdlib, other)} as a server"
-        row.notes.append(
-            "rtls cannot be held to a group: its two sides were timed each against `ssl`, which was, and added up. Its "
-            "client makes an ML-KEM share that comes to nothing, its server sends session tickets."
-        )
-    results = {name: _summary(samples) for name, samples in interleaved(cases, seconds).items()}
-    for name in (TRUSTLS, UNCACHED, SSL, PYOPENSSL):
-        row.values[name] = results[name]["total"]
-    if not scenario.mutual:
-        row.values[RTLS] = results["rtls client"]["client"] + results["rtls server"]["server"]
-    row.values[LIMIT] = results[LIMIT]["total"]
-    each = primitives.costs(alone, seconds / 10)
-    row.detail = {
-        "sides": results,
-        "negotiated": facts,
-        "primitives": each,
-        "limit with the signatures on the chain": row.values[LIMIT]
-        + primitives.chain_signatures(scenario) * each["ECDSA verify"],
-    }
+    row = Row(section, kind.key, kind.work, "us", notes=field.notes)
+    for name in (TRUSTLS, UNCACHED, SSL, PYOPENSSL, RTLS, TLSLITE, LIMIT):
+        if name in results:
+            row.values[name] = results[name]["total"]
+        elif name == RTLS and "rtls client" in results:
+            row.values[name] = results["rtls client"]["client"] + results["rtls server"]["server"]
+    row.detail = {"sides": results, "negotiated": field.negotiated}
+    if alone:
+        row.detail["primitives"] = primitives.costs(alone, seconds / 10)
     if scenario.hints:
         row.notes.append("`ssl` cannot send hints: its figure is without them.")
-    return row
-
-
-def _as_they_come(seconds: float, variant: str) -> Row:
-    scenario = Scenario()
-    own = peers.trustls_peer(scenario, groups=("x25519",) if variant == "tickets" else None)
-    all_peers = [own, peers.ssl_peer(scenario), peers.pyopenssl_peer(scenario)]
-    work = "full, the others send their two tickets"
-    if variant == "defaults":
-        work = "full, each with its default group"
-        all_peers.append(peers.rtls_peer(scenario))
-    facts = {peer.name: negotiated(peer, peer) for peer in all_peers}
-    samples = interleaved({peer.name: timed(peer) for peer in all_peers}, seconds)
-    results = {name: _summary(found) for name, found in samples.items()}
-    row = Row(
-        _SECTION,
-        f"handshake-{variant}",
-        work,
-        "us",
-        values={name: result["total"] for name, result in results.items()},
-        detail={"sides": results, "negotiated": facts},
-    )
-    if variant == "defaults":
-        listed = "; ".join(f"{name} {fact}" for name, fact in facts.items())
-        row.notes.append(f"Default groups: {listed}. All but trustls, which has none yet, send two session tickets.")
+    if terms.group is None:
+        listed = "; ".join(f"{name} {fact}" for name, fact in field.negotiated.items())
+        row.notes.append(f"Defaults: {listed}. Each server sends two tickets, rtls its own number.")
     return row

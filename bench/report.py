@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import datetime
 import itertools
+import json
 import os
 import platform
 import ssl
@@ -13,30 +16,39 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from bench.goals import goals_of
-from bench.results import LIMIT, TRUSTLS, Row
+from bench.results import TRUSTLS, Row
 
 _COLUMNS = ("work", TRUSTLS, "others (trustls to it)", "goal of the design: figure")
 
 
 def environment() -> dict[str, str]:
     """Versions and machine."""
-    import rtls._rustls
     from cryptography.hazmat.backends.openssl.backend import backend
 
     found = {
+        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
         "machine": f"{_processor()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, {platform.platform()}",
         "Python": sys.version.split()[0],
         "ssl": ssl.OPENSSL_VERSION,
         "cryptography, pyOpenSSL": backend.openssl_version_text(),
-        "rtls": f"rustls {rtls._rustls.rustls_version()}, {rtls._rustls.crypto_provider()}"
-        f" {rtls._rustls.crypto_provider_version()}",
     }
-    for package in ("trustls", "cryptography", "pyOpenSSL", "rtls", "uvloop"):
+    with contextlib.suppress(ImportError):
+        from rtls import _rustls
+
+        provider = f"{_rustls.crypto_provider()} {_rustls.crypto_provider_version()}"
+        found["rtls"] = f"rustls {_rustls.rustls_version()}, {provider}"
+    for package in ("trustls", "cryptography", "pyOpenSSL", "rtls", "tlslite-ng", "uvloop"):
         try:
             found[f"package {package}"] = version(package)
         except PackageNotFoundError:
             found[f"package {package}"] = "not installed as a package"
     return found
+
+
+def read(path: Path) -> tuple[dict[str, str], list[Row]]:
+    """What `--json` wrote: the environment, and the rows."""
+    found = json.loads(path.read_text(encoding="utf-8"))
+    return found["environment"], [Row(**row) for row in found["rows"]]
 
 
 def _processor() -> str:
@@ -66,8 +78,8 @@ def show(rows: Sequence[Row], facts: dict[str, str]) -> None:
 
 _NOTES = (
     "Every client verifies the server's chain and name, every server that asks for certificates verifies their chain.",
-    "trustls remembers parsed certificates and verified issuer signatures by their bytes (trust/cache.py).",
-    "'No caches' forgets both before each handshake. Key exchange and CertificateVerify are never remembered.",
+    "trustls remembers, by its bytes, what it parsed and verified: certificates, issuers' signatures, hints.",
+    "'No caches' forgets all of it before each handshake. Key exchange and CertificateVerify are never remembered.",
 )
 
 
@@ -76,16 +88,23 @@ def _cells(row: Row) -> tuple[str, str, str, str]:
     others = []
     for name, value in row.values.items():
         if name != TRUSTLS:
-            ratio = "" if own is None else f" ({own / value:.2f} x)"
-            others.append(f"{name} {_figure(value)}{ratio}")
+            compared = "" if own is None else f" ({ratio(own, value)})"
+            others.append(f"{name} {figure(value)}{compared}")
     goals = []
-    for goal, figure in goals_of(row):
-        goals.append(f"{goal}: {figure:.2f} {'reached' if goal.reached(figure) else 'NOT reached'}")
-    return row.work, "" if own is None else f"{_figure(own)} {row.unit}", "\n".join(others), "\n".join(goals)
+    for goal, reached in goals_of(row):
+        goals.append(f"{goal}: {reached:.2f} {'reached' if goal.reached(reached) else 'NOT reached'}")
+    return row.work, "" if own is None else f"{figure(own)} {row.unit}", "\n".join(others), "\n".join(goals)
 
 
-def _figure(value: float) -> str:
-    return f"{value:.1f}" if value < 100 else f"{value:.0f}"
+def ratio(own: float, other: float) -> str:
+    """`own / other`, to two decimals where they say anything."""
+    found = own / other
+    return f"{found:.2f} x" if found < 100 else f"{found:,.0f} x"
+
+
+def figure(value: float) -> str:
+    """Three digits or so."""
+    return f"{value:.3g}" if value < 100 else f"{value:.0f}"
 
 
 def _show_plain(rows: Sequence[Row]) -> None:
@@ -121,6 +140,3 @@ def _show_rich(rows: Sequence[Row]) -> None:
     if not console.is_terminal:
         console.width = 140
     console.print(table)
-
-
-__all__ = ["LIMIT", "environment", "show"]

@@ -11,6 +11,7 @@ UNCACHED = "trustls, no caches"
 SSL = "ssl"
 PYOPENSSL = "pyOpenSSL"
 RTLS = "rtls"
+TLSLITE = "tlslite-ng"
 LIMIT = "limit"
 """What the primitives alone cost, called from Python through `cryptography`."""
 

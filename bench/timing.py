@@ -5,32 +5,68 @@ from __future__ import annotations
 import gc
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 T = TypeVar("T")
 
+_LEAST_TURNS = 3
 
-def interleaved(cases: Mapping[str, Callable[[], T]], seconds: float, *, block: int = 10) -> dict[str, list[T]]:
-    """Samples of each case, gathered in turns for about `seconds` in all; at least three blocks of each.
 
-    The first sample of a block is thrown away: it finds the processor's caches full of another case.
+def interleaved(
+    cases: Mapping[str, Callable[[], T]], seconds: float, *, block: int = 10, slow: Collection[str] = ()
+) -> dict[str, list[T]]:
+    """Samples of each case, gathered in turns for about `seconds` in all; at least three turns.
+
+    In a turn each case runs `block` times, those in `slow` once. The first run of a block is thrown away: it finds the
+    processor's caches full of another case. The garbage collector runs when it likes, as in production.
     """
     samples: dict[str, list[T]] = {name: [] for name in cases}
     order = list(cases)
-    for case in cases.values():
-        for _ in range(3):
+    for name, case in cases.items():
+        for _ in range(1 if name in slow else 3):
             case()
     gc.collect()
     end = time.perf_counter() + seconds
     turn = 0
-    while turn < 3 or time.perf_counter() < end:
+    while turn < _LEAST_TURNS or time.perf_counter() < end:
         for name in order[turn % len(order) :] + order[: turn % len(order)]:
             case = cases[name]
-            case()
-            samples[name] += [case() for _ in range(block)]
+            if name in slow:
+                samples[name].append(case())
+            else:
+                case()
+                samples[name] += [case() for _ in range(block)]
         turn += 1
     return samples
+
+
+class Spent(NamedTuple):
+    """Seconds of the processor, and on the clock."""
+
+    processor: float
+    wall: float
+
+
+class Stopwatch:
+    """Time since it was made: of the processor (here and in the processes `others`, on Linux), and on the clock."""
+
+    def __init__(self, others: Collection[int] = ()) -> None:
+        self._others = others
+        self._processor, self._start = self._used(), time.perf_counter()
+
+    def spent(self, times: int = 1) -> Spent:
+        """The time of one of `times` pieces of work."""
+        return Spent((self._used() - self._processor) / times, (time.perf_counter() - self._start) / times)
+
+    def _used(self) -> float:
+        return time.process_time() + sum(map(processor_seconds, self._others))
+
+
+def processor_seconds(process: int) -> float:
+    """What a process has used of the processor so far, on Linux."""
+    # clock_getcpuclockid(3), which Python has for threads only: the inverted id, and 2 for the scheduler's clock.
+    return time.clock_gettime(~process << 3 | 2)
 
 
 def medians(samples: Sequence[Sequence[float]]) -> list[float]:
