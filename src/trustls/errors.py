@@ -272,7 +272,12 @@ class CertificateRejected(_ReasonedError):
 
 
 class AlertReceived(TLSError):
-    """The peer ended the connection with a fatal alert."""
+    """The peer ended the connection with a fatal alert.
+
+    Attributes:
+        code: the number of the alert.
+        description: the alert; None for a number that is not known.
+    """
 
     def __init__(self, description: int) -> None:
         self.code = description

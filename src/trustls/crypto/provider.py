@@ -23,8 +23,13 @@ E = TypeVar("E", bound=OpenEnum)
 class CryptoProvider:
     """The suites, groups and signature schemes on offer, each in order of preference, and the source of randomness.
 
-    `random(n)` gives n unpredictable bytes, for the fields that a peer sees (hello randoms, session ids). Keys come
-    from the operating system's generator always, whatever stands here.
+    Attributes:
+        suites: the cipher suites of TLS 1.3.
+        suites12: those of TLS 1.2.
+        groups: the groups of the key exchange, for both versions.
+        signature_schemes: how handshakes may be signed, and certificates.
+        random: gives so many unpredictable bytes, for the fields that a peer sees (hello randoms, session ids). Keys
+            come from the operating system's generator always, whatever stands here.
     """
 
     suites: tuple[SuiteAlgorithms, ...] = TLS13_SUITES

@@ -21,9 +21,16 @@ if TYPE_CHECKING:
 class ConnectionInfo:
     """What was negotiated.
 
-    `alpn` is None when no application protocol was agreed on. `server_name` is the name that the client asked for, None
-    when it sent none. `credential` is this side's own, None when it presented no certificate. `retried` says whether
-    the handshake took a HelloRetryRequest, `psk_identity` which external pre-shared key took the place of certificates.
+    Attributes:
+        version: the version of TLS.
+        suite: the cipher suite.
+        group: the group of the key exchange; in a resumption of TLS 1.2 that of the session.
+        alpn: the application protocol; None when none was agreed on.
+        server_name: the name that the client asked for; None when it sent none.
+        credential: this side's own; None when it presented no certificate in this handshake.
+        resumed: whether this goes on with an earlier session.
+        retried: whether the handshake took a HelloRetryRequest (RFC 9846 4.2.4).
+        psk_identity: which external pre-shared key took the place of certificates; None when none did.
     """
 
     version: ProtocolVersion

@@ -24,7 +24,12 @@ _DEFAULT_LIFETIME: Final = 2 * 3600
 
 @dataclass(frozen=True, slots=True)
 class TicketKey:
-    """One key, by its public name."""
+    """One key, by its public name.
+
+    Attributes:
+        name: 16 bytes, which stand at the beginning of each ticket.
+        key: 32 bytes, for AES-256-GCM.
+    """
 
     name: bytes
     key: bytes = field(repr=False)
@@ -70,7 +75,11 @@ class TicketKeys(Protocol):
 
 
 class RotatingTicketKeys:
-    """Keys of this process: a fresh one every `rotate_every` seconds; the one before still opens. Thread-safe."""
+    """Keys of this process: a fresh one every `rotate_every` seconds; the one before still opens. Thread-safe.
+
+    Processes that are forked from one that has these go on each with keys of its own, and resume no session of
+    another: see `SharedTicketKeys`.
+    """
 
     def __init__(self, rotate_every: float = 6 * 3600) -> None:
         """Raises ConfigError when `rotate_every` is not positive."""
