@@ -41,6 +41,7 @@ from trustls.errors import (
 )
 from trustls.handshake.retry_cookie import RetryCookies
 from trustls.identity.credential import Credential
+from trustls.session.psk import ExternalPsk
 from trustls.trust.client_auth import ClientAuth
 from trustls.wire.enums import (
     CipherSuite,
@@ -66,6 +67,8 @@ from trustls.wire.messages import (
     ServerHello,
     encode_message,
 )
+
+DEVICE_KEY = ExternalPsk(b"device", b"k" * 32, "sha256")
 
 
 def against(edit: Edit, *, server: ServerConfig | None = None, client: ClientConfig | None = None) -> Pair:
@@ -385,6 +388,26 @@ def test_server_refuses_a_second_hello_that_changes_more_than_it_may(fields: dic
 def test_second_hello_may_change_its_padding() -> None:
     """RFC 9846 4.2.2: "Optionally adding, removing, or changing the length of the padding extension"."""
     against(second(padding=100), server=retrying()).check_connected()
+
+
+@pytest.mark.parametrize("kind", ["external", "ticket"])
+def test_server_refuses_a_second_hello_without_the_psk_that_fits(kind: str) -> None:
+    """RFC 9846 4.2.2: what may go are keys that do not go with the suite that was named."""
+    if kind == "external":
+        server = server_config(groups=["secp256r1"], external_psks=[DEVICE_KEY])
+        client = client_config(external_psks=[DEVICE_KEY])
+    else:
+        server, client = server_config(groups=["secp256r1"]), client_config()
+        Pair(ClientConnection(client, "localhost"), ServerConnection(server)).run().check_connected()
+    omitted = second(pre_shared_key=None, psk_key_exchange_modes=(PskKeyExchangeMode.PSK_DHE_KE,))
+    sentence = refused(omitted, Misbehaviour.MISSING_EXTENSION, server=server, client=client)
+    assert "pre_shared_key" in sentence
+
+
+def test_second_hello_may_omit_a_psk_of_another_hash() -> None:
+    server = server_config(groups=["secp256r1"], external_psks=[DEVICE_KEY], suites=["TLS_AES_256_GCM_SHA384"])
+    client = client_config(external_psks=[DEVICE_KEY])
+    against(second(pre_shared_key=None), server=server, client=client).check_connected()
 
 
 @pytest.mark.parametrize(

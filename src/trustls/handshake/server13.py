@@ -25,7 +25,7 @@ from trustls.handshake.established import ConnectionInfo, Established
 from trustls.handshake.flow import Flow
 from trustls.handshake.key_log import log_early_secret, log_handshake_secrets, log_traffic_secrets
 from trustls.handshake.parameters import ServerParameters
-from trustls.handshake.server_sessions import AcceptedPsk, accepted_psk, send_tickets
+from trustls.handshake.server_sessions import AcceptedPsk, accepted_psk, fitting_psk_is_offered, send_tickets
 from trustls.protocol.key_schedule import HandshakeSecrets, TrafficSecret
 from trustls.protocol.record import Opener, Sealer
 from trustls.session.tickets import StoredSessions
@@ -161,7 +161,11 @@ async def _agree(flow: Flow, server: ServerParameters, hello: ClientHello) -> _G
     if group is None:
         group = _chosen_group(server, offer)
         suites = (_suite_for_retry(server, offer, suites),)
+        first = offer.hello
         offer = await _retry(flow, server, offer, suites[0], group)
+        if offer.hello.pre_shared_key is None and await fitting_psk_is_offered(flow, server, first, suites[0]):
+            # RFC 9846 4.2.2: those may go that do not go with the suite that was named.
+            raise PeerMisbehaved(Misbehaviour.MISSING_EXTENSION, "the second ClientHello without pre_shared_key")
     hello = offer.hello
     alpn = chosen_alpn(server, hello)
     psk = await accepted_psk(flow, server, hello, suites)

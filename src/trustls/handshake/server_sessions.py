@@ -73,6 +73,22 @@ async def accepted_psk(
     return None
 
 
+async def fitting_psk_is_offered(
+    flow: Flow, server: ServerParameters, hello: ClientHello, suite: SuiteAlgorithms
+) -> bool:
+    """Whether one of the keys that `hello` offers is known here, and of the hash that `suite` has."""
+    offer = hello.pre_shared_key
+    for index, identity in enumerate(() if offer is None else offer.identities[:_MAX_TRIED]):
+        if _external(server, (suite,), index, identity) is not None:
+            return True
+        found = await find_session(flow, server, identity.identity, ProtocolVersion.TLS1_3, hello.server_name)
+        if found is not None:
+            known = server.provider.suites_by_name.get(found[0].suite)
+            if known is not None and known.hash is suite.hash:
+                return True
+    return False
+
+
 def _external(
     server: ServerParameters, suites: tuple[SuiteAlgorithms, ...], index: int, identity: PskIdentity
 ) -> AcceptedPsk | None:
