@@ -86,6 +86,7 @@ HARMLESS: Final[dict[str, frozenset[tuple[str, str, str]]]] = {
                 "content[_TIME_LENGTH:] == bytes([len(choice)]) + choice + first_hello_hash",
             ),
             ("handshake/server_sessions.py", "_external", "psk.identity == identity.identity"),
+            ("handshake/server_sessions.py", "check_psks_kept", "identity.identity in kept"),
             ("handshake/server_sessions.py", "find_session", "session.server_name != server_name"),
             ("wsgi.py", "TLSEnviron.__call__", "key.startswith(_OURS)"),
             ("session/tickets.py", "RotatingTicketKeys.named", "key.name == name"),

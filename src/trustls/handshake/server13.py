@@ -25,7 +25,7 @@ from trustls.handshake.established import ConnectionInfo, Established
 from trustls.handshake.flow import Flow
 from trustls.handshake.key_log import log_early_secret, log_handshake_secrets, log_traffic_secrets
 from trustls.handshake.parameters import ServerParameters
-from trustls.handshake.server_sessions import AcceptedPsk, accepted_psk, fitting_psk_is_offered, send_tickets
+from trustls.handshake.server_sessions import AcceptedPsk, accepted_psk, check_psks_kept, send_tickets
 from trustls.protocol.key_schedule import HandshakeSecrets, TrafficSecret
 from trustls.protocol.record import Opener, Sealer
 from trustls.session.tickets import StoredSessions
@@ -163,9 +163,7 @@ async def _agree(flow: Flow, server: ServerParameters, hello: ClientHello) -> _G
         suites = (_suite_for_retry(server, offer, suites),)
         first = offer.hello
         offer = await _retry(flow, server, offer, suites[0], group)
-        if offer.hello.pre_shared_key is None and await fitting_psk_is_offered(flow, server, first, suites[0]):
-            # RFC 9846 4.2.2: those may go that do not go with the suite that was named.
-            raise PeerMisbehaved(Misbehaviour.MISSING_EXTENSION, "the second ClientHello without pre_shared_key")
+        await check_psks_kept(flow, server, first, offer.hello, suites[0])
     hello = offer.hello
     alpn = chosen_alpn(server, hello)
     psk = await accepted_psk(flow, server, hello, suites)

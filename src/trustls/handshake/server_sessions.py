@@ -73,20 +73,33 @@ async def accepted_psk(
     return None
 
 
-async def fitting_psk_is_offered(
-    flow: Flow, server: ServerParameters, hello: ClientHello, suite: SuiteAlgorithms
+async def check_psks_kept(
+    flow: Flow, server: ServerParameters, first: ClientHello, second: ClientHello, suite: SuiteAlgorithms
+) -> None:
+    """Refuse a second ClientHello that leaves out a key which goes with the suite that was named (RFC 9846 4.2.2).
+
+    Keys that nobody here knows, and those of another hash, may go.
+    """
+    if first.pre_shared_key is None:
+        return
+    kept = () if second.pre_shared_key is None else {each.identity for each in second.pre_shared_key.identities}
+    for index, identity in enumerate(first.pre_shared_key.identities[:_MAX_TRIED]):
+        if identity.identity in kept or not await _fits(flow, server, first, suite, index, identity):
+            continue
+        if second.pre_shared_key is None:
+            raise PeerMisbehaved(Misbehaviour.MISSING_EXTENSION, "the second ClientHello without pre_shared_key")
+        raise PeerMisbehaved(Misbehaviour.CLIENT_HELLO_CHANGED, "pre_shared_key, of which one that fits is gone")
+
+
+async def _fits(
+    flow: Flow, server: ServerParameters, hello: ClientHello, suite: SuiteAlgorithms, index: int, identity: PskIdentity
 ) -> bool:
-    """Whether one of the keys that `hello` offers is known here, and of the hash that `suite` has."""
-    offer = hello.pre_shared_key
-    for index, identity in enumerate(() if offer is None else offer.identities[:_MAX_TRIED]):
-        if _external(server, (suite,), index, identity) is not None:
-            return True
-        found = await find_session(flow, server, identity.identity, ProtocolVersion.TLS1_3, hello.server_name)
-        if found is not None:
-            known = server.provider.suites_by_name.get(found[0].suite)
-            if known is not None and known.hash is suite.hash:
-                return True
-    return False
+    """Whether a key is known here, and of the hash that `suite` has."""
+    if _external(server, (suite,), index, identity) is not None:
+        return True
+    found = await find_session(flow, server, identity.identity, ProtocolVersion.TLS1_3, hello.server_name)
+    known = None if found is None else server.provider.suites_by_name.get(found[0].suite)
+    return known is not None and known.hash is suite.hash
 
 
 def _external(
