@@ -185,6 +185,7 @@ class TLSProtocol(asyncio.BufferedProtocol):
         self._make_room()
         if self._transport is not None:
             self.application_protocol.connection_lost(failure)
+            _need_not_be_asked(self.application_protocol)
         elif not self.handshake_done.done():
             lost = self.connection.failure
             if lost is None:
@@ -471,3 +472,16 @@ class TLSProtocol(asyncio.BufferedProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _need_not_be_asked(protocol: asyncio.BaseProtocol) -> None:
+    """Mark the failure that a stream's protocol keeps for `wait_closed` as one that nobody has to ask for.
+
+    asyncio's own code marks it when the protocol is deleted: too late if the future that has it is deleted first, as
+    happens in free-threaded CPython, whose collector keeps no order (seen with 3.14). Then each connection that a peer
+    breaks off is logged as "Future exception was never retrieved", and held by whoever keeps the log's records.
+    """
+    if isinstance(protocol, asyncio.StreamReaderProtocol):
+        closed = getattr(protocol, "_closed", None)
+        if isinstance(closed, asyncio.Future) and closed.done() and not closed.cancelled():
+            closed.exception()
