@@ -46,7 +46,8 @@ from trustls.identity.request import CredentialRequest
 from trustls.identity.selection import OfferedHello
 from trustls.identity.signer import Signer
 from trustls.keylog import KeyLogFile
-from trustls.net.sockets import Listener, TLSSocket, connect
+from trustls.net.listener import Listener
+from trustls.net.sockets import TLSSocket, connect
 from trustls.session.psk import ExternalPsk, import_psk
 from trustls.session.store import ClientSessionStore, MemoryClientSessions, MemorySessions, ServerSessionStore
 from trustls.session.tickets import RotatingTicketKeys, StoredSessions, TicketKey, TicketKeys, Tickets

@@ -102,7 +102,7 @@ HARMLESS: Final[dict[str, frozenset[tuple[str, str, str]]]] = {
             ("handshake/server_sessions.py", "_external", "suite.hash.name == psk.hash"),
             ("handshake/server_sessions.py", "_resumed", "suite.suite != session.suite"),
             ("handshake/server_sessions.py", "find_session", "session.version != version"),
-            ("stdlib/context.py", "SSLContext.num_tickets", "value != self.num_tickets"),
+            ("stdlib/fixed.py", "Fixed.num_tickets", "value != self.num_tickets"),
             ("session/redis.py", "RedisTicketKeys._learn", "(period, None) in found"),
             ("session/redis.py", "RedisTicketKeys._learn", "each == period"),
             ("session/redis.py", "RedisTicketKeys._may_ask", "self._sealing[0] == period"),

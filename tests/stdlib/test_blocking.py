@@ -25,6 +25,7 @@ from tests.stdlib.pairs import (
     tcp_pair,
 )
 from tests.support import identities
+from trustls.stdlib import SSLSocket
 
 LARGE = bytes(range(256)) * 8192  # 2 MiB: more than the buffers of loopback take.
 
@@ -47,7 +48,28 @@ def test_data_goes_both_ways_and_the_end_is_the_end(sides: str, version: str) ->
 @pytest.mark.parametrize("sides", SIDES)
 @pytest.mark.parametrize("timeout", [None, 15.0])
 def test_one_thread_sends_while_another_receives(sides: str, timeout: float | None) -> None:
+    """On trustls's side. OpenSSL's has one thread: before Python 3.13, `ssl` does not keep two apart."""
+
+    def echo(sock: Any) -> None:
+        left = len(LARGE)
+        while left:
+            data = sock.recv(1 << 16)
+            sock.sendall(data)
+            left -= len(data)
+
     with socket_pair(*contexts(sides)) as (client, server):
+        client.settimeout(timeout)
+        server.settimeout(timeout)
+        ours, other = (client, server) if isinstance(client, SSLSocket) else (server, client)
+        echoing, sending = beside(echo, other), beside(ours.sendall, LARGE)
+        assert beside(read_exactly, ours, len(LARGE)).result() == LARGE
+        sending.result()
+        echoing.result()
+
+
+@pytest.mark.parametrize("timeout", [None, 15.0])
+def test_both_sides_send_and_receive_at_once(timeout: float | None) -> None:
+    with socket_pair(our_client(), our_server()) as (client, server):
         client.settimeout(timeout)
         server.settimeout(timeout)
         sending = [beside(client.sendall, LARGE), beside(server.sendall, LARGE[::-1])]

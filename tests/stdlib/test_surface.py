@@ -18,8 +18,6 @@ INHERITED: Final[dict[type, dict[str, str]]] = {
     SSLObject: {},
     SSLSocket: {
         # These ask `_sslobj`, which is trustls's, and refuse while there is TLS.
-        "recvfrom": "refuses while there is TLS",
-        "recvfrom_into": "refuses while there is TLS",
         "sendto": "refuses while there is TLS",
         "recvmsg": "refuses always",
         "recvmsg_into": "refuses always",

@@ -1,38 +1,33 @@
-"""Blocking sockets: `connect`, `Listener`, and the `TLSSocket` that both give."""
+"""Blocking sockets: `TLSSocket`, and `connect` which gives one. (`Listener` gives them to servers.)"""
 
 from __future__ import annotations
 
 import contextlib
+import math
 import socket
-import sys
 import threading
 import time
-from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar
 
-from trustls.config import ClientConfig, ServerConfig
+from trustls.config import ClientConfig
 from trustls.connection import ClientConnection, Connection, Data, ServerConnection
 from trustls.errors import AsyncRequired, ConfigError, ConnectionClosed, HandshakeTimeout, TLSError
-
-try:
-    import fcntl
-    import termios
-except ImportError:  # Windows
-    fcntl = termios = None  # type: ignore[assignment]
+from trustls.net.forks import FORKS, is_child_since
+from trustls.net.lingering import linger
 
 Address = tuple[str, int]
 C = TypeVar("C", bound=Connection)
 
 # One read of the transport; larger ones cost more a byte (the allocation faults pages in).
 _READ_SIZE: Final = 1 << 16
-# One write: what is sealed of 64 KiB is a little longer, and should not be cut.
-_WRITE_SIZE: Final = 1 << 17
 # How long `close` waits for the peer to take what was sent.
 _LAST_WORDS_SECONDS: Final = 0.1
 _LINGER_SECONDS: Final = 5.0
-_LINGER_AT_LEAST_SECONDS: Final = 0.1
-_LINGER_STEP_SECONDS: Final = 0.02
+# How much longer than to its deadline a wait may take, so that not each one has to set the socket's timeout.
+_SLACK_SECONDS: Final = 0.02
+# Sends or fails at once on a socket that waits; 0 where the system has no such flag.
+_DONT_WAIT: Final[int] = getattr(socket, "MSG_DONTWAIT", 0)
 
 
 class TLSSocket(Generic[C]):
@@ -41,6 +36,9 @@ class TLSSocket(Generic[C]):
     One thread may receive while another sends. Timeouts are those of `socket`: `settimeout` bounds each wait for the
     network, and TimeoutError is raised when it is over. The handshake happens at the first use, or by `handshake()`,
     within its own limit.
+
+    After a fork two processes have the socket. Only one of them may go on with it, or both seal under the same nonces;
+    `close` in the other one closes its descriptor and no more.
 
     Attributes:
         connection: the connection inside, with `info`, `peer`, `export`; a ClientConnection also has `requested`.
@@ -57,13 +55,18 @@ class TLSSocket(Generic[C]):
         self.connection = connection
         self._socket = sock
         self._handshake_timeout = handshake_timeout
-        self._plaintext = memoryview(b"")
-        self._unsent = memoryview(b"")
+        self._plaintext = b""
+        self._given = 0  # How much of `_plaintext` was given by `recv`.
+        self._unsent: bytes | memoryview = b""
+        self._more = False  # Whether something may wait behind that.
         self._state = threading.RLock()  # Held for every use of the connection, never while the network is waited for.
         self._sending = threading.Lock()  # Keeps records in order on their way out.
         self._receiving = threading.RLock()
+        self._shaken = False  # Whether the handshake is known to be over.
         self._closed = False
         self._deadline: float | None = None  # Of the handshake, or of closing, on the monotonic clock.
+        self._bound = math.inf  # The socket's timeout, where it was set for that deadline.
+        self._forks = FORKS.count  # When this process used the connection last.
 
     # -- Handshake ----------------------------------------------------------------------------------------------------
 
@@ -79,43 +82,58 @@ class TLSSocket(Generic[C]):
             AsyncRequired: a verifier, signer or chooser of the configuration is asynchronous.
             OSError: the network failed.
         """
-        if not self.connection.handshaking:
-            return self  # Without the lock, which a thread that receives holds while it waits.
-        with self._receiving:
-            if self.connection.handshaking:
-                if self._handshake_timeout is not None:
-                    self._deadline = time.monotonic() + self._handshake_timeout
-                usual = self._socket.gettimeout()
-                try:
-                    self._do_handshake()
-                except BaseException:
-                    self.close()
-                    raise
-                finally:
-                    self._deadline = None
-                    if not self._closed:
-                        self._socket.settimeout(usual)
+        if self._shaken:
+            return self
+        if self.connection.handshaking:  # Asked without the lock, which a thread that receives holds while it waits.
+            with self._receiving:
+                if self.connection.handshaking:
+                    self._forks = FORKS.count
+                    try:
+                        self._do_handshake()
+                    except BaseException:
+                        self.close()
+                        raise
+        self._shaken = True
         return self
 
     def _do_handshake(self) -> None:
+        usual = self._socket.gettimeout()
+        if self._handshake_timeout is not None:
+            self._set_deadline(self._handshake_timeout)
+        try:
+            self._exchange_flights()
+        finally:
+            self._deadline = None
+            if not self._closed and self._bound != math.inf:
+                self._socket.settimeout(usual)
+
+    def _exchange_flights(self) -> None:
+        connection = self.connection
         try:
             self._flush()
-            while self.connection.handshaking:
-                if self.connection.pending_work is not None:
+            while connection.handshaking:
+                if connection.pending_work is not None:
                     self._refuse(self._async_required())
-                self._keep_deadline()
+                if self._deadline is not None:
+                    self._keep_deadline(self._deadline)
                 self._receive_some()
         except TimeoutError:
-            if self.connection.failure is None:
+            if connection.failure is None:
                 self._refuse(_timed_out(self._handshake_timeout))
             raise
 
-    def _keep_deadline(self) -> None:
-        """Wait for the network no longer than to the deadline, if there is one; TimeoutError when it is past."""
-        if self._deadline is not None:
-            left = self._deadline - time.monotonic()
-            if left <= 0:
-                raise TimeoutError("timed out")
+    def _set_deadline(self, seconds: float) -> None:
+        """Let the waits from now on end within so many seconds."""
+        self._bound = math.inf
+        self._deadline = time.monotonic() + seconds
+
+    def _keep_deadline(self, deadline: float) -> None:
+        """Wait for the network no longer than to the deadline; TimeoutError when it is past."""
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("timed out")
+        if self._bound > left + _SLACK_SECONDS:
+            self._bound = left
             self._socket.settimeout(left)
 
     def _async_required(self) -> AsyncRequired:
@@ -124,7 +142,7 @@ class TLSSocket(Generic[C]):
     def _refuse(self, error: TLSError) -> None:
         with self._state:
             self.connection.abort(error)
-        self._deadline = time.monotonic() + _LAST_WORDS_SECONDS
+        self._set_deadline(_LAST_WORDS_SECONDS)
         with contextlib.suppress(OSError):
             self._flush()
         raise error
@@ -138,13 +156,23 @@ class TLSSocket(Generic[C]):
             TLSError: the connection failed. UnexpectedEOF: it ended without close_notify, data may be missing.
             TimeoutError, OSError: as for sockets.
         """
-        self.handshake()
+        if not self._shaken:
+            self.handshake()
         with self._receiving:
-            while not self._plaintext and not self.connection.peer_closed:
+            while not self._plaintext:
+                if self.connection.peer_closed:
+                    return b""
                 self._receive_some()
-            taken = bytes(self._plaintext[:size])
-            self._plaintext = self._plaintext[size:]
-            return taken
+            data, start = self._plaintext, self._given
+            if not start and len(data) <= size:
+                self._plaintext = b""
+                return data
+            if size < 0:
+                raise ValueError("a negative number of bytes")
+            self._given = stop = min(start + size, len(data))
+            if stop == len(data):
+                self._plaintext, self._given = b"", 0
+            return data[start:stop]
 
     def recv_into(self, buffer: bytearray | memoryview) -> int:
         """Like `recv`, into `buffer`; how many bytes were put there."""
@@ -166,7 +194,7 @@ class TLSSocket(Generic[C]):
 
     def pending(self) -> int:
         """How many bytes `recv` gives without waiting."""
-        return len(self._plaintext)
+        return len(self._plaintext) - self._given
 
     def _receive_some(self) -> None:
         """One read of the transport, into the connection."""
@@ -178,21 +206,23 @@ class TLSSocket(Generic[C]):
             raise
         if self._closed:
             raise ConnectionClosed("this socket was closed meanwhile")
+        self._forks = FORKS.count
+        connection = self.connection
+        plaintext = b""
         try:
             with self._state:
                 if data:
-                    plaintext = self.connection.receive(data)
+                    plaintext = connection.receive(data)
                 else:
-                    plaintext = b""
-                    self.connection.receive_eof()
-                if self.connection.pending_work is not None:
+                    connection.receive_eof()
+                if connection.pending_work is not None:
                     error = self._async_required()
-                    self.connection.abort(error)
+                    connection.abort(error)
                     raise error
         finally:
             self._flush_quietly()
         if plaintext:
-            self._plaintext = memoryview(plaintext)
+            self._plaintext = plaintext
 
     # -- Sending ------------------------------------------------------------------------------------------------------
 
@@ -204,7 +234,11 @@ class TLSSocket(Generic[C]):
             ConnectionClosed: this side was closed for sending.
             TimeoutError, OSError: as for sockets.
         """
-        self.handshake()
+        if not self._shaken:
+            self.handshake()
+        if isinstance(data, bytes) and 0 < len(data) <= _READ_SIZE:
+            self._flush(data)
+            return
         view = memoryview(data).cast("B")
         for start in range(0, len(view), _READ_SIZE):
             self._flush(view[start : start + _READ_SIZE])
@@ -237,49 +271,87 @@ class TLSSocket(Generic[C]):
             connection.request_client_certificate()
         self._flush()
 
-    def _flush(self, data: Data = b"", *, wait: bool = True) -> None:
-        """Send `data`, and whatever else the connection has for the transport.
-
-        Without `wait`, not while another thread is sending: that one takes along what waits, because it gives
-        `_sending` back under `_state`, at a moment when nothing does.
-        """
-        if not wait or self._deadline is None:
-            if not self._sending.acquire(blocking=wait):
-                return
-        elif not self._sending.acquire(timeout=max(0.0, self._deadline - time.monotonic())):
+    def _flush(self, data: Data = b"") -> None:
+        """Send `data`, and whatever else the connection has for the transport."""
+        deadline = self._deadline
+        if deadline is None:
+            self._sending.acquire()
+        elif not self._sending.acquire(timeout=max(0.0, deadline - time.monotonic())):
             raise TimeoutError("timed out")
-        held = True
-        try:
-            if data:
-                with self._state:
-                    self.connection.send(data)
-            while True:
-                with self._state:
-                    if not self._unsent:
-                        self._unsent = memoryview(self.connection.data_to_send(_WRITE_SIZE))
-                    if not self._unsent:
-                        self._sending.release()
-                        held = False
-                        return
-                try:
-                    # What a timeout leaves unsent stays in front of all else, or the stream would be torn.
-                    while self._unsent:
-                        self._keep_deadline()
-                        self._unsent = self._unsent[self._socket.send(self._unsent) :]
-                except (BrokenPipeError, ConnectionResetError):
-                    self._raise_last_alert()
-                    raise
-        finally:
-            if held:
-                self._sending.release()
+        self._flush_in_turn(data)
 
     def _flush_quietly(self) -> None:
         """Send what waits; if the transport is gone, what was received says more than that.
 
-        A thread that receives must never wait for one that sends: each peer would wait for the other to read.
+        Not while another thread is sending: that one takes along what waits. A thread that receives must never wait for
+        one that sends: each peer would wait for the other to read.
         """
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            self._flush(wait=False)
+        with self._state:
+            if not self._sending.acquire(blocking=False):
+                self._more = True
+                return
+            if not self._unsent:
+                self._unsent = self.connection.data_to_send()
+            if not self._unsent:
+                self._sending.release()
+                return
+        try:
+            self._flush_in_turn()
+        except (BrokenPipeError, ConnectionResetError):
+            return
+
+    def _flush_in_turn(self, data: Data = b"") -> None:
+        """Send `data`, and what else there is, as the thread that holds `_sending`, which is given back.
+
+        That happens under `_state`, at a moment when no other thread has left anything to be taken along.
+        """
+        connection = self.connection
+        held = True
+        try:
+            with self._state:
+                if data:
+                    connection.send(data)
+                unsent = self._unsent
+                if unsent:
+                    self._more = True
+                else:
+                    self._unsent = unsent = connection.data_to_send()
+            while True:
+                if unsent:
+                    self._send(unsent)
+                with self._state:
+                    if not self._more:
+                        held = False
+                        self._sending.release()
+                        return
+                    self._more = False
+                    self._unsent = unsent = connection.data_to_send()
+        finally:
+            if held:
+                self._sending.release()
+
+    def _send(self, unsent: bytes | memoryview) -> None:
+        """Send all of `_unsent`, which this is. What a timeout leaves stays there, or the stream would be torn."""
+        self._forks = FORKS.count
+        try:
+            while True:
+                deadline = self._deadline
+                sent = self._socket.send(unsent) if deadline is None else self._send_until(deadline, unsent)
+                if sent == len(unsent):
+                    self._unsent = b""
+                    return
+                self._unsent = unsent = memoryview(unsent)[sent:]
+        except (BrokenPipeError, ConnectionResetError):
+            self._raise_last_alert()
+            raise
+
+    def _send_until(self, deadline: float, data: bytes | memoryview) -> int:
+        if _DONT_WAIT and self._socket.gettimeout() is None:
+            # Mostly there is room. This saves setting the timeout and asking for the room.
+            with contextlib.suppress(BlockingIOError):
+                return self._socket.send(data, _DONT_WAIT)
+        self._keep_deadline(deadline)
+        return self._socket.send(data)
 
     def _raise_last_alert(self) -> None:
         """A peer that hangs up often has said why: look, without waiting."""
@@ -290,12 +362,14 @@ class TLSSocket(Generic[C]):
         try:
             with self._state:
                 while data := self._socket.recv(_READ_SIZE):
-                    self.connection.receive(data)
+                    self._plaintext += self.connection.receive(data)
         except OSError:
-            return
+            pass  # There is no more.
         finally:
             self._socket.settimeout(usual)
             self._receiving.release()
+        if self.connection.failure is not None:
+            raise self.connection.failure
 
     # -- The end ------------------------------------------------------------------------------------------------------
 
@@ -309,39 +383,44 @@ class TLSSocket(Generic[C]):
         """Send close_notify, if that is still to be done, and close the socket.
 
         What was sent is given up to five seconds to arrive; what the peer still sends is thrown away.
+
+        A process that has not used the connection since a fork only closes its descriptor, parent or child: the
+        connection goes on in the other one. (`close_write` says close_notify all the same.)
         """
         if self._closed:
             return
         self._closed = True
+        if self._is_of_another_process():
+            self._socket.close()
+            return
         # Who does not read in time does not hold this side up either.
         failed_late = isinstance(self.connection.failure, HandshakeTimeout)
-        self._deadline = time.monotonic() + (_LAST_WORDS_SECONDS if failed_late else _LINGER_SECONDS)
+        self._set_deadline(_LAST_WORDS_SECONDS if failed_late else _LINGER_SECONDS)
+        ended = False
         try:
             with self._state:
                 self.connection.close()
             with contextlib.suppress(OSError):
                 self._flush()
                 if not self.connection.peer_closed and not failed_late:
-                    self._linger()
+                    ended = linger(self._socket, _LINGER_SECONDS)
         finally:
-            with contextlib.suppress(OSError):
-                self._socket.shutdown(socket.SHUT_RDWR)  # Wakes a thread that is receiving, which `close` does not.
+            if not ended:
+                with contextlib.suppress(OSError):
+                    self._socket.shutdown(socket.SHUT_RDWR)  # Wakes a thread that is receiving, as closing does not.
             self._socket.close()
 
-    def _linger(self) -> None:
-        """Let the peer take what was sent: a socket closed over unread data resets the connection, and all is lost.
-
-        It ends with the peer's end of the stream; or, a little later, as soon as the peer's system has everything.
-        """
-        self._socket.shutdown(socket.SHUT_WR)
-        started = time.monotonic()
-        while (waited := time.monotonic() - started) < _LINGER_SECONDS:
-            if waited >= _LINGER_AT_LEAST_SECONDS and not _in_flight(self._socket):
-                return
-            self._socket.settimeout(_LINGER_STEP_SECONDS)
-            with contextlib.suppress(TimeoutError):
-                if not self._socket.recv(_READ_SIZE):
-                    return
+    def _is_of_another_process(self) -> bool:
+        """Whether there was a fork, and this process has not used the connection since."""
+        if self._forks == FORKS.count:
+            return False
+        if is_child_since(self._forks):
+            return True
+        # A thread that waits for data is using it. (Threads do not come along into a child, though their locks do.)
+        if not self._receiving.acquire(blocking=False):
+            return False
+        self._receiving.release()
+        return True
 
     def __enter__(self) -> Self:
         return self
@@ -408,112 +487,6 @@ def connect(
     with contextlib.suppress(OSError):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return TLSSocket(sock, connection, handshake_timeout=timeout).handshake()
-
-
-class Listener:
-    """A listening socket that gives a TLSSocket for each client.
-
-    >>> with Listener(("127.0.0.1", 8443), config) as listener:  # doctest: +SKIP
-    ...     for tls in listener:
-    ...         threading.Thread(target=serve, args=(tls,)).start()
-    """
-
-    def __init__(
-        self,
-        address: Address,
-        config: ServerConfig,
-        *,
-        handshake_timeout: float | None = 10.0,
-        timeout: float | None = None,
-        backlog: int = 128,
-        reuse_port: bool = False,
-    ) -> None:
-        """Binds and listens.
-
-        Args:
-            address: host and port; port 0 for any free one, see `address`.
-            config: for every connection.
-            handshake_timeout: seconds that a client may take for the whole handshake.
-            timeout: bound on each wait of the connections afterwards.
-            backlog: how many connections may wait to be accepted.
-            reuse_port: whether other processes may listen on the same port (SO_REUSEPORT).
-
-        Raises:
-            OSError: the address cannot be had.
-        """
-        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-        self._socket = socket.create_server(address, family=family, backlog=backlog, reuse_port=reuse_port)
-        self._closed = False
-        self._config = config
-        self._handshake_timeout = handshake_timeout
-        self._timeout = timeout
-
-    @property
-    def address(self) -> Address:
-        """Host and port that are listened on."""
-        host, port = self._socket.getsockname()[:2]
-        return host, port
-
-    def accept(self) -> TLSSocket[ServerConnection]:
-        """The next client. Its handshake is not done yet, so that a slow one holds up nobody but itself.
-
-        It happens at the first use of the TLSSocket, or by its `handshake()`, in whatever thread that is.
-
-        Raises:
-            ConnectionClosed: the listener is closed.
-        """
-        try:
-            sock, _ = self._socket.accept()
-        except OSError as error:
-            if self._closed:
-                raise ConnectionClosed("the listener is closed") from error
-            raise
-        if self._closed:
-            sock.close()
-            raise ConnectionClosed("the listener is closed")
-        with contextlib.suppress(OSError):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.settimeout(self._timeout)
-        return TLSSocket(sock, ServerConnection(self._config), handshake_timeout=self._handshake_timeout)
-
-    def __iter__(self) -> Iterator[TLSSocket[ServerConnection]]:
-        while True:
-            try:
-                yield self.accept()
-            except ConnectionClosed:
-                return
-
-    def settimeout(self, seconds: float | None) -> None:
-        """Bound how long `accept` waits."""
-        self._socket.settimeout(seconds)
-
-    def fileno(self) -> int:
-        """The listening socket's file descriptor."""
-        return self._socket.fileno()
-
-    def close(self) -> None:
-        """Listen no more; wakes a thread that waits in `accept`."""
-        self._closed = True
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
-
-
-def _in_flight(sock: socket.socket) -> bool:
-    """Whether bytes that were sent have not reached the peer's system; False where the system does not tell."""
-    if termios is None or fcntl is None:
-        return False
-    try:
-        answer = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4))
-    except OSError:
-        return False
-    return int.from_bytes(answer, sys.byteorder) > 0
 
 
 def _timed_out(seconds: float | None) -> HandshakeTimeout:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import sys
 
@@ -12,26 +11,6 @@ class SameDescriptor(socket.socket):
 
     def __del__(self) -> None:
         """Nothing, in place of closing it."""
-
-
-class _Forks:
-    """How often this process was forked, or came out of a fork."""
-
-    count = 0
-
-    def add(self) -> None:
-        """There is another process now, with all the file descriptors of this one."""
-        self.count += 1
-
-
-_forks = _Forks()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_parent=_forks.add, after_in_child=_forks.add)
-
-
-def forks() -> int:
-    """How often this process was forked so far: what was opened at a lower count, two processes have."""
-    return _forks.count
 
 
 if sys.platform == "win32":

@@ -96,10 +96,11 @@ def as_ssl_error(error: TLSError) -> ssl.SSLError:
     `verify_code` and `verify_message`; an end without close_notify a SSLEOFError; a call after this side's `unwrap` a
     SSLZeroReturnError; anything else a SSLError.
     """
-    if isinstance(error, ssl.SSLError):
-        return error
+    return error if isinstance(error, ssl.SSLError) else _made(error, _reason(error))
+
+
+def _made(error: TLSError, reason: str) -> ssl.SSLError:
     kind, number = _kind(error)
-    reason = _reason(error)
     both = _both(cast("Any", type(error)), cast("Any", kind))
     made = OSError.__new__(both)  # Whatever stands before it: EOFError's gives objects too small.
     ssl.SSLError.__init__(made, int(number), f"[SSL: {reason}] {error}")
@@ -107,7 +108,7 @@ def as_ssl_error(error: TLSError) -> ssl.SSLError:
     made.tls_error = error
     made.library = "SSL"
     # A CertificateRejected has a `reason` of its own, a member of an enum whose name is this.
-    made.reason = reason
+    made.reason = made._name = reason
     if isinstance(made, ssl.SSLCertVerificationError) and isinstance(error, CertificateRejected):
         made.verify_code = _VERIFY_CODES.get(error.reason, _UNSPECIFIED)
         made.verify_message = str(error)
@@ -136,9 +137,7 @@ def bad_write_retry() -> ssl.SSLError:
 
 
 def _wrong_call(reason: str, text: str) -> ssl.SSLError:
-    error = ssl.SSLError(int(ssl.SSL_ERROR_SSL), f"[SSL: {reason}] {text}")
-    error.library, error.reason = "SSL", reason
-    return error
+    return _made(TLSError(text), reason)
 
 
 def _kind(error: TLSError) -> tuple[type[ssl.SSLError], int]:
@@ -176,7 +175,7 @@ def _both(ours: Any, theirs: Any) -> Any:
         return str(self.strerror)
 
     def reduced(self: Any) -> tuple[Any, ...]:
-        return as_ssl_error, (self.tls_error,)
+        return _made, (self.tls_error, self._name)
 
     # OSError reads its arguments in __new__ unless the class has an __init__ of its own.
     def made(self: Any, *_: object) -> None:

@@ -133,8 +133,11 @@ class SSLObject(Described, ssl.SSLObject):
                 self._take_more()
             finally:
                 self._plaintext = memoryview(bytes(late) + self._plaintext) if late else self._plaintext
-        left = self.connection.take_unread()
-        if left and not self._incoming.eof:  # Nothing can be put into a BIO after its end.
+        if self.connection.failure is not None:
+            raise self._told(self.connection.failure)
+        # Nothing can be put into a BIO after its end: the connection's `take_unread` still gives it then.
+        left = b"" if self._incoming.eof else self.connection.take_unread()
+        if left:
             self._incoming.write(left + self._incoming.read())
 
     def verify_client_post_handshake(self) -> None:

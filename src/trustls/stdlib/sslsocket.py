@@ -5,47 +5,29 @@ Blocking, with a timeout, and non-blocking. One thread may receive while another
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import select
 import socket
 import ssl
-import threading
-import time
 from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 from trustls.errors import TLSError
-from trustls.protocol.record import HEADER_LENGTH
-from trustls.stdlib.described import Described
-from trustls.stdlib.descriptors import SameDescriptor, forks, waiting
-from trustls.stdlib.errors import as_ssl_error, bad_write_retry, data_after_close, want_read, want_write
+from trustls.stdlib.channel import LAST_READS, READ_SIZE, Channel
+from trustls.stdlib.connecting import ConnectingSocket
+from trustls.stdlib.errors import as_ssl_error, bad_write_retry, data_after_close
+from trustls.stdlib.patience import Patience
 from trustls.stdlib.sslobject import check_possible
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from trustls.stdlib.context import SSLContext
-    from trustls.stdlib.sessions import SSLSession
-
-# One read of the socket; larger ones cost more a byte.
-_READ_SIZE: Final = 1 << 16
-# What one `send` takes, and one write of the socket: what is sealed of it is a little longer.
+# What one `send` takes.
 _PIECE: Final = 1 << 16
-_WRITE_SIZE: Final = 1 << 17
-# Seconds that a peer has to take the alert of a failed handshake.
-_LAST_WORDS: Final = 0.1
-# Reads of unread data before the socket is closed, so that it is not reset.
-_LAST_READS: Final = 16
-# A record so short is read by itself, however much there is behind it.
-_SMALL: Final = 1 << 12
 _NOTHING: Final = memoryview(b"")
-# Sends what can be sent at once, also on a socket that is blocking.
-_AT_ONCE: Final = getattr(socket, "MSG_DONTWAIT", 0)
-# What connect_ex gives on a socket that does not wait.
-_IN_PROGRESS: Final = frozenset({errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EALREADY})
+# So much of what a peer said before it hung up is kept, at least, and one read more at most.
+_MAX_LAST_WORDS: Final = 1 << 20
 
 
-class SSLSocket(Described, ssl.SSLSocket):  # type: ignore[override]  # ssl's can set what Described only tells
+class SSLSocket(ConnectingSocket):
     """A socket that speaks TLS. Made by `SSLContext.wrap_socket`.
 
     It differs from `ssl`'s in this: an end of the stream without close_notify is an error unless
@@ -55,138 +37,7 @@ class SSLSocket(Described, ssl.SSLSocket):  # type: ignore[override]  # ssl's ca
     the other process may use it; only one of the two may.
     """
 
-    _raw: socket.socket  # The same file descriptor, for reading and writing without waiting.
-    _forks: int
-    _unsent: memoryview
-    _owed: bytes
-    _in_clear: bytes
-    _unwrapped: bool
-    _state: threading.RLock
-    _sending: threading.Lock
-    _receiving: threading.RLock
-    do_handshake_on_connect: bool
-    suppress_ragged_eofs: bool
-
-    def __init__(self, *_: object, **__: object) -> None:
-        raise TypeError("an SSLSocket is made by SSLContext.wrap_socket()")
-
-    @classmethod
-    def _create(
-        cls,
-        sock: socket.socket,
-        server_side: bool = False,
-        do_handshake_on_connect: bool = True,
-        suppress_ragged_eofs: bool = False,
-        server_hostname: str | None = None,
-        context: SSLContext | None = None,
-        session: SSLSession | None = None,
-    ) -> Self:
-        """Take over `sock`, which is detached. See `SSLContext.wrap_socket`."""
-        if context is None:
-            raise ValueError("an SSLSocket needs its context")
-        if sock.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE) != socket.SOCK_STREAM:
-            raise NotImplementedError("only stream sockets are supported")
-        if getattr(sock, "_sslobj", None) is not None:
-            # It would go on below that TLS, beside it.
-            raise ValueError("there is TLS on this socket already; for TLS inside of TLS there is wrap_bio")
-        if isinstance(sock, SSLSocket) and sock._in_clear:
-            raise ValueError("the peer has sent bytes in the clear, which were not read")
-        context.check_roles(server_side=server_side, server_hostname=server_hostname, session=session)
-        timeout = sock.gettimeout()
-        self = cls.__new__(cls)
-        socket.socket.__init__(self, family=sock.family, type=sock.type, proto=sock.proto, fileno=sock.fileno())
-        sock.detach()
-        self._raw = SameDescriptor(self.family, self.type, self.proto, fileno=self.fileno())
-        self._raw.settimeout(0)
-        self._forks = forks()
-        self.settimeout(timeout)
-        self._context = context
-        self._server_hostname = server_hostname
-        self._session = session
-        self.do_handshake_on_connect = do_handshake_on_connect
-        self.suppress_ragged_eofs = suppress_ragged_eofs
-        self._plaintext = _NOTHING
-        self._unsent = _NOTHING
-        self._owed = b""
-        self._in_clear = b""
-        self._unwrapped = False
-        self._state = threading.RLock()  # Held for every use of the connection, never while the network is waited for.
-        self._sending = threading.Lock()  # Keeps records in order on their way out.
-        self._receiving = threading.RLock()
-        try:
-            if self._is_connected():
-                self._begin()
-                if do_handshake_on_connect:
-                    if timeout == 0:
-                        raise ValueError("do_handshake_on_connect should not be specified for non-blocking sockets")
-                    self.do_handshake()
-            else:
-                self._refuse_early_bytes()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def _is_connected(self) -> bool:
-        try:
-            self.getpeername()
-        except OSError as error:
-            if error.errno not in {errno.ENOTCONN, errno.EINVAL}:
-                raise
-            return False
-        return True
-
-    def _refuse_early_bytes(self) -> None:
-        """A peer that has left already may have left bytes behind, which nobody must take for decrypted ones."""
-        try:
-            found = self._raw.recv(1)
-        except OSError:
-            return
-        if found:
-            raise ssl.SSLError("Closed before TLS handshake with data in recv buffer.")
-
-    def _begin(self) -> None:
-        self._connection = self._context.connection(self._server_hostname, self._session)
-
-    @property
-    def _sslobj(self) -> Self | None:
-        """What `ssl.SSLSocket` asks in the methods that are left to it, and httpcore for what was agreed on."""
-        return None if self._unwrapped else self
-
-    # -- Connecting ---------------------------------------------------------------------------------------------------
-
-    def connect(self, addr: Any) -> None:
-        """Connect to `addr`, and do the handshake if that is to be done by itself."""
-        self._check_may_connect()
-        self._begin()
-        try:
-            socket.socket.connect(self, addr)
-        except BlockingIOError:
-            raise  # It goes on by itself; do_handshake comes next.
-        except BaseException:
-            self._connection = None
-            raise
-        if self.do_handshake_on_connect:
-            self.do_handshake()
-
-    def connect_ex(self, addr: Any) -> int:
-        """Like `connect`, with the error's number in place of the error, where the network failed.
-
-        With EINPROGRESS, `do_handshake` is called once the socket can be written.
-        """
-        self._check_may_connect()
-        number = socket.socket.connect_ex(self, addr)
-        if not number or number in _IN_PROGRESS:
-            self._begin()
-        if not number and self.do_handshake_on_connect:
-            self.do_handshake()
-        return number
-
-    def _check_may_connect(self) -> None:
-        if self.server_side:
-            raise ValueError("can't connect in server-side mode")
-        if self._connection is not None:
-            raise ValueError("attempt to connect already-connected SSLSocket!")
+    # -- The handshake ------------------------------------------------------------------------------------------------
 
     def do_handshake(self, block: bool = False) -> None:
         """Do the handshake, or what is left of it, within the socket's timeout.
@@ -200,12 +51,12 @@ class SSLSocket(Described, ssl.SSLSocket):  # type: ignore[override]  # ssl's ca
         if block and timeout == 0:
             self.settimeout(None)
         try:
-            deadline = self._deadline()
+            patience = self._patience("handshake")
             with self._receiving:
-                self._flush(deadline)
+                self._flush(patience)
                 while self.connection.handshaking:
-                    self._receive_some(deadline, "handshake")
-                self._flush(deadline)
+                    self._receive_some(patience)
+                self._flush(patience)
         finally:
             if block and timeout == 0:
                 self.settimeout(timeout)
@@ -257,88 +108,92 @@ class SSLSocket(Described, ssl.SSLSocket):  # type: ignore[override]  # ssl's ca
             raise ValueError("negative buffersize in recv")
         if self.connection.handshaking:
             self.do_handshake()
-        deadline = self._deadline()
+        patience = self._patience("read")
         with self._receiving:
             try:
                 while size and not self._plaintext and not self.connection.peer_closed:
-                    self._receive_some(deadline, "read", min(size, _READ_SIZE))
+                    self._receive_some(patience, min(size, READ_SIZE))
             except ssl.SSLEOFError:
                 if not self.suppress_ragged_eofs:
                     raise
                 return _NOTHING
             return self._take_plaintext(size)
 
-    def _receive_some(self, deadline: float | None, what: str, room: int = 0) -> None:
-        """One read of the socket, into the connection.
-
-        What there is no room for stays in the socket, where `select` sees it. Loops written for `ssl` count on
-        that: OpenSSL reads record by record.
-        """
-        connection = self.connection
+    def _receive_some(self, patience: Patience, room: int = 0) -> None:
+        """One read of the socket, into the connection."""
+        connection, channel = self.connection, self._open_channel()
         if connection.failure is not None:
             raise self._told(connection.failure)
-        data = self._read_raw(deadline, what, connection.bytes_wanted(room))
         try:
-            with self._state:
-                if data:
-                    plaintext = connection.receive(data)
-                else:
-                    plaintext = b""
-                    connection.receive_eof()
-                check_possible(connection)
+            data = channel.read(patience, room)
+        except (BrokenPipeError, ConnectionResetError):
+            self._raise_last_alert(channel)
+            raise
+        try:
+            self._take_in(data, channel)
         except TLSError as error:
-            self._flush_last_words()
+            channel.flush_last_words(patience)
             raise self._told(error) from error
-        finally:
-            self._keep_session()  # Here too, or the next connection of this thread would take it for its own.
-        if plaintext:
-            self._plaintext = memoryview(plaintext)
         if not connection.handshaking:
             # A thread that receives must never wait for one that sends: each peer would wait for the other to read.
-            with contextlib.suppress(OSError):
-                self._flush(deadline, wait=False)
+            channel.flush_at_once()
 
-    def _read_raw(self, deadline: float | None, what: str, size: int) -> bytes:
-        handshaking = self.connection.handshaking
-        if handshaking and not _AT_ONCE:
-            self._flush(deadline, what)
-        while True:
-            try:
-                return self._raw.recv(size, _AT_ONCE) if handshaking else self._read_records(size)
-            except (BlockingIOError, InterruptedError):
-                if handshaking:
-                    # Not after each record: a flight goes out in one piece, or the second would wait until the peer has
-                    # acknowledged the first (Nagle's algorithm), which takes 40 ms.
-                    self._flush(deadline, what)
-                self._wait(deadline, what, write=False)
-
-    def _read_records(self, size: int) -> bytes:
-        """The record that has begun, or the next one; `size` bytes where the socket has more than that.
-
-        So the socket can be read as long as there is anything to tell. A close_notify that was taken together with data
-        would be known to `pending` alone, and not every loop asks there.
-        """
-        lacking = self.connection.bytes_wanted()
-        if lacking != HEADER_LENGTH:
-            return self._raw.recv(self._this_or_more(lacking, size))
-        header = self._raw.recv(lacking)
-        if len(header) < HEADER_LENGTH:
-            return header
+    def _take_in(self, data: bytes, channel: Channel) -> None:
+        """Give the connection what was read, and keep the data that was in it; b"" is the end of the stream."""
+        connection = self.connection
         try:
-            return header + self._raw.recv(self._this_or_more(header[3] << 8 | header[4], size))
-        except (BlockingIOError, InterruptedError):
-            return header
+            with channel.state:
+                if data:
+                    plaintext = connection.receive(data)
+                    if plaintext:
+                        kept = self._plaintext
+                        self._plaintext = memoryview(bytes(kept) + plaintext if kept else plaintext)
+                else:
+                    connection.receive_eof()
+                check_possible(connection)
+        finally:
+            self._keep_session()  # Here too, or the next connection of this thread would take it for its own.
 
-    def _this_or_more(self, lacking: int, size: int) -> int:
-        return size if lacking > _SMALL and waiting(self._raw) > size else lacking
+    def _raise_last_alert(self, channel: Channel) -> None:
+        """A peer that hangs up often has said why: look, without waiting."""
+        if not self._receiving.acquire(blocking=False):
+            return  # A thread that is receiving will come upon it.
+        try:
+            for _ in range(LAST_READS):
+                full = self._plaintext.nbytes >= _MAX_LAST_WORDS
+                data = b"" if full or self.connection.peer_closed else channel.read_what_is_left()
+                if not data:
+                    return
+                # What the peer said before it left can still be read.
+                self._take_in(data, channel)
+        except TLSError as error:
+            raise as_ssl_error(error) from error
+        finally:
+            self._receiving.release()
+
+    def recvfrom(self, buflen: int = 1024, flags: int = 0) -> tuple[bytes, Any]:
+        """Like `recv`, with an address, which is None for streams; only after `unwrap`."""
+        if self._in_clear:
+            return self._recv_in_clear(buflen, flags), None
+        return super().recvfrom(buflen, flags)
+
+    def recvfrom_into(self, buffer: Buffer, nbytes: int | None = None, flags: int = 0) -> tuple[int, Any]:
+        """Like `recv_into`, with an address, which is None for streams; only after `unwrap`."""
+        if self._in_clear:
+            return self.recv_into(buffer, nbytes, flags), None
+        return super().recvfrom_into(buffer, nbytes or 0, flags)
 
     def _recv_in_clear(self, size: int, flags: int) -> bytes:
         """After TLS: what came behind the peer's close_notify, then what the socket has."""
         self._check_in_clear()
-        if self._in_clear and not flags:
-            piece, self._in_clear = self._in_clear[:size], self._in_clear[size:]
-            return piece
-        return socket.socket.recv(self, size, flags)
+        if not self._in_clear:
+            return socket.socket.recv(self, size, flags)
+        if size < 0:
+            raise ValueError("negative buffersize in recv")
+        piece = self._in_clear[:size]
+        if not flags & socket.MSG_PEEK:
+            self._in_clear = self._in_clear[size:]
+        return piece
 
     def _check_in_clear(self) -> None:
         """Before TLS nothing is sent, and nothing taken: only `unwrap` opens the socket."""
@@ -363,18 +218,18 @@ class SSLSocket(Described, ssl.SSLSocket):  # type: ignore[override]  # ssl's ca
         if self.connection.handshaking:
             self.do_handshake()
         view = memoryview(data).cast("B")
-        deadline = self._deadline()
+        patience = self._patience("write")
         owed = self._owed
         if owed and view[: len(owed)] != owed:
             raise bad_write_retry()
-        self._flush(deadline, "write")
+        self._flush(patience)
         if owed:
             # The last call sealed this much of its data and could not send it: now it is sent.
             self._owed = b""
             return len(owed)
         piece = view[:_PIECE]
         try:
-            self._flush(deadline, "write", piece)
+            self._flush(patience, piece)
         except (ssl.SSLWantWriteError, TimeoutError):
             self._owed = bytes(piece)
             raise
@@ -406,86 +261,22 @@ class SSLSocket(Described, ssl.SSLSocket):  # type: ignore[override]  # ssl's ca
         """Send a file, read in pieces: nothing but this process can encrypt it."""
         return cast("int", cast("Any", self)._sendfile_use_send(file, offset, count))
 
-    def _flush(
-        self, deadline: float | None, what: str = "handshake", data: memoryview = _NOTHING, *, wait: bool = True
-    ) -> None:
-        """Seal `data`, and send it behind what waits already.
-
-        Without `wait`, not while another thread is sending: that one takes along what waits, because it gives
-        `_sending` back under `_state`, at a moment when nothing does.
-        """
-        if not self._sending.acquire(blocking=wait):
-            return
-        held = True
+    def _flush(self, patience: Patience, data: memoryview = _NOTHING) -> None:
+        """Seal `data`, and send it behind what waits already."""
+        channel = self._open_channel()
         try:
-            if data:
-                with self._state:
-                    self.connection.send(data)
-            while True:
-                with self._state:
-                    if not self._unsent:
-                        self._unsent = memoryview(self.connection.data_to_send(_WRITE_SIZE))
-                    if not self._unsent:
-                        self._sending.release()
-                        held = False
-                        return
-                try:
-                    # What cannot be sent now stays in front of all else, or the stream would be torn.
-                    self._unsent = self._unsent[self._raw.send(self._unsent, _AT_ONCE) :]
-                except (BlockingIOError, InterruptedError):
-                    if not wait:
-                        return
-                    self._wait(deadline, what, write=True)
-                except (BrokenPipeError, ConnectionResetError):
-                    self._raise_last_alert()
-                    raise
-        except TLSError as error:
-            raise as_ssl_error(error) from error
-        finally:
-            if held:
-                self._sending.release()
+            channel.flush(patience, data)
+        except (BrokenPipeError, ConnectionResetError):
+            self._raise_last_alert(channel)
+            raise
 
-    def _flush_last_words(self) -> None:
-        """Send the alert of a failure; a peer that does not read in time goes without."""
-        with contextlib.suppress(OSError):
-            self._flush(time.monotonic() + _LAST_WORDS)
+    def _open_channel(self) -> Channel:
+        if self._channel is None:
+            raise OSError(errno.ENOTCONN, "not connected by TLS")
+        return self._channel
 
-    def _raise_last_alert(self) -> None:
-        """A peer that hangs up often has said why: look, without waiting."""
-        if not self._receiving.acquire(blocking=False):
-            return  # A thread that is receiving will come upon it.
-        try:
-            with self._state:
-                for _ in range(_LAST_READS):
-                    data = b"" if self.connection.peer_closed else self._raw.recv(_READ_SIZE, _AT_ONCE)
-                    if not data:
-                        return
-                    # What the peer said before it left can still be read.
-                    self._plaintext = memoryview(bytes(self._plaintext) + self.connection.receive(data))
-        except OSError:
-            return
-        finally:
-            self._receiving.release()
-
-    # -- Waiting ------------------------------------------------------------------------------------------------------
-
-    def _deadline(self) -> float | None:
-        timeout = self.gettimeout()
-        return None if timeout is None else time.monotonic() + timeout
-
-    def _wait(self, deadline: float | None, what: str, *, write: bool) -> None:
-        """Wait until the socket can be read or written, as long as its timeout allows."""
-        if self.gettimeout() == 0:
-            raise want_write() if write else want_read()
-        left = None if deadline is None else deadline - time.monotonic()
-        if left is not None and left <= 0:
-            raise TimeoutError(f"The {what} operation timed out")
-        if hasattr(select, "poll"):
-            poll = select.poll()
-            poll.register(self, select.POLLOUT if write else select.POLLIN)
-            poll.poll(None if left is None else left * 1000 + 1)
-        else:  # Windows
-            select.select([] if write else [self], [self] if write else [], [], left)
+    def _patience(self, what: str) -> Patience:
+        return Patience(self.gettimeout(), what)
 
     # -- The end ------------------------------------------------------------------------------------------------------
 
@@ -499,57 +290,44 @@ class SSLSocket(Described, ssl.SSLSocket):  # type: ignore[override]  # ssl's ca
         connection = self._connection
         if connection is None:
             raise ValueError(f"No SSL wrapper around {self}")
-        deadline = self._deadline()
+        patience, channel = self._patience("unwrap"), self._open_channel()
         with self._receiving:
-            with self._state:
+            with channel.state:
                 connection.close()
-            self._flush(deadline, "unwrap")
+            self._flush(patience)
             while not connection.peer_closed and not self._plaintext:
-                self._receive_some(deadline, "unwrap")
+                self._receive_some(patience)
+            if connection.failure is not None:
+                raise self._told(connection.failure)
             if self._plaintext:
                 raise data_after_close()
             self._in_clear = connection.take_unread()
-            self._connection = None
+            self._forget()
             self._unwrapped = True
         return self
 
     def shutdown(self, how: int) -> None:
         """Shut down one direction or both, as for sockets; the peer is told by close_notify when it is the sending."""
-        if self._connection is not None and how != socket.SHUT_RD:
-            self._say_goodbye()
+        if self._channel is not None and how != socket.SHUT_RD:
+            self._channel.say_goodbye()
         socket.socket.shutdown(self, how)
 
     def detach(self) -> int:
-        """Give the file descriptor away; the connection is lost."""
-        self._raw.detach()
-        self._connection = None
+        """Give the file descriptor away; the connection is lost.
+
+        Raises:
+            ValueError: `recv` has not taken yet what the peer sent in the clear, behind its close_notify.
+        """
+        if self._in_clear:
+            raise ValueError("what the peer has sent in the clear was not read, and would be lost")
+        self._forget()
         return socket.socket.detach(self)
 
     def _real_close(self) -> None:
-        try:
-            raw = self._raw
-        except AttributeError:  # It was not even made.
-            return
-        # After a fork the other process may use the connection: its close is no end of it. Two processes that both send
-        # would also seal under the same nonces.
-        if self._connection is not None and raw.fileno() != -1 and self._forks == forks():
-            with contextlib.suppress(OSError):
-                raw.setblocking(False)
-                self._say_goodbye()
-                # Closing over unread data would reset the connection, and what was sent with it.
-                for _ in range(_LAST_READS):
-                    if not raw.recv(_READ_SIZE):
-                        break
-        raw.detach()
+        channel = getattr(self, "_channel", None)  # It may not even be made.
+        if channel is not None:
+            channel.end()
         socket.socket._real_close(self)  # type: ignore[attr-defined]  # typeshed does not know it
-
-    def _say_goodbye(self) -> None:
-        """Queue close_notify and send what can be sent at once."""
-        if self._connection is not None:
-            with self._state:
-                self._connection.close()
-            with contextlib.suppress(OSError):
-                self._flush(None, wait=False)
 
     def verify_client_post_handshake(self) -> None:
         """On a server: ask the client for a certificate, which needs `ServerConfig(post_handshake_auth=...)`.
@@ -561,11 +339,11 @@ class SSLSocket(Described, ssl.SSLSocket):  # type: ignore[override]  # ssl's ca
         """
         connection = self._check_certificate_request()
         try:
-            with self._state:
+            with self._open_channel().state:
                 connection.request_client_certificate()
         except TLSError as error:
             raise as_ssl_error(error) from error
-        self._flush(self._deadline(), "write")
+        self._flush(self._patience("write"))
 
     def _check_flags(self, flags: int, what: str) -> None:
         if flags:
