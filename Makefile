@@ -57,7 +57,7 @@ soak: $(VENV)/.installed-dev
 	@TRUSTLS_SOAK=long $(BIN)/python -bb -m pytest tests/soak $(ARGS)
 
 clean:
-	rm -rf $(VENV) .cache .fuzz .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist
+	rm -rf $(VENV) .cache .fuzz .interop .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist
 	find src tests fuzz $(wildcard bench) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One virtual environment; a stamp for each extra, older than pyproject.toml when it must be installed again.

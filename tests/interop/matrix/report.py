@@ -48,7 +48,7 @@ _ADDING: Final = """\
     TRUSTLS_REQUIRE_PEERS=1 make test                      # a missing peer is a failure, as in CI
 
 The programs are in `tests/interop/matrix/peers`, one folder each, built when they are first needed and kept in
-`.cache/interop`. `peers/README.md` there has the language that they speak: a program that speaks it, and an entry in
+`.interop`. `peers/README.md` there has the language that they speak: a program that speaks it, and an entry in
 `registry.py`, put a new implementation through every scenario.
 """
 
