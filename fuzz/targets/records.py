@@ -114,8 +114,8 @@ def _joined(pieces: list[bytes]) -> tuple[list[tuple[int, bytes]], str]:
         except TLSError as error:
             check_refusal(error)
             return messages, str(error)
-        assert len(joiner._buffer) <= _LARGEST_MESSAGE, f"{len(joiner._buffer)} bytes are kept"
-    assert joiner.is_empty == (sum(map(len, pieces)) == sum(len(raw) for _, raw in messages))
+        assert len(joiner.waiting) <= _LARGEST_MESSAGE, f"{len(joiner.waiting)} bytes are kept"
+    assert bool(joiner.waiting) == (sum(map(len, pieces)) != sum(len(raw) for _, raw in messages))
     return messages, ""
 
 

@@ -117,4 +117,4 @@ def test_idle_connection_keeps_nothing_of_the_handshake() -> None:
         assert side._flow is None
         assert side._waiting == ()
         assert side._incoming == b""
-        assert side._joiner.is_empty
+        assert not side._joiner.waiting

@@ -128,7 +128,7 @@ def check_end(joined: Pair) -> None:
         assert failure is None or type(failure) in ENDS, f"{type(failure).__name__}: {failure}"
     if joined.connected:
         check_identities(joined)
-        if all(side._joiner.is_empty for side in (joined.client, joined.server)):
+        if all(not side._joiner.waiting for side in (joined.client, joined.server)):
             joined.check_connected()
         # Else a message has begun behind the Finished, as that of a renegotiation would: the rest may come.
         return

@@ -39,19 +39,19 @@ def test_messages_come_out_whole_however_they_are_cut(bodies: list[bytes], cuts:
         stream = stream[cut:]
         found += taken(joiner)
     assert found == [(11, message(11, body)) for body in bodies]
-    assert joiner.is_empty
+    assert not joiner.waiting
 
 
 def test_joiner_is_not_empty_while_a_message_is_not_whole() -> None:
     joiner = HandshakeJoiner()
-    assert joiner.is_empty
+    assert not joiner.waiting
     joiner.add(message(20, b"verify data") + b"\x18")
-    assert not joiner.is_empty
+    assert joiner.waiting
     assert joiner.next_message() == (20, message(20, b"verify data"))
-    assert not joiner.is_empty, "the first byte of another message waits"
+    assert joiner.waiting, "the first byte of another message waits"
     joiner.add(b"\0\0\1\0")
     assert joiner.next_message() == (24, b"\x18\0\0\1\0")
-    assert joiner.is_empty
+    assert not joiner.waiting
 
 
 # What RFC 9846 gives each message, and above that a wide margin.

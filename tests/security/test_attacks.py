@@ -73,7 +73,8 @@ def stale_buffers() -> None:
     for _ in range(16):
         BUFFERS.give_back(bytearray(BUFFER_SIZE))
     sealing = SEALING_BUFFERS.take()
-    for each in (sealing.out, sealing.plaintext, *BUFFERS._free):
+    views = [memoryview(each) for each in BUFFERS._free]
+    for each in (sealing.out, sealing.plaintext, *views):
         each[:] = (STALE * (len(each) // len(STALE) + 1))[: len(each)]
     SEALING_BUFFERS.give_back(sealing)
 

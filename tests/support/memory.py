@@ -122,7 +122,7 @@ def check_bounds(connection: Connection, waited: int = 0) -> None:
     if connection.pending_work is None:
         kept = len(connection._incoming)
         assert kept < HEADER_LENGTH + MAX_CIPHERTEXT, f"{kept} bytes of incomplete records are kept"
-    joined = len(connection._joiner._buffer)
+    joined = len(connection._joiner.waiting)
     assert joined <= (1 << 17) + 4 + MAX_CIPHERTEXT, f"{joined} bytes of handshake messages are kept"
     answer = connection._writer.pending - waited
     scripted = type(connection) not in {ClientConnection, ServerConnection}  # Which may say as much as it wants.

@@ -31,6 +31,7 @@ from trustls.wire.extensions import (
     encode_authorities,
 )
 from trustls.wire.messages import (
+    CertificateEntry,
     CertificateMessage,
     CertificateRequest,
     CertificateVerify,
@@ -44,6 +45,7 @@ from trustls.wire.messages import (
     ServerHello,
     awaited_class,
     encode_message,
+    parse_message,
 )
 from trustls.wire.messages12 import HelloRequest, ServerHelloDone, ServerKeyExchange
 from trustls.wire.names import DistinguishedName
@@ -499,3 +501,19 @@ def test_lists_of_authorities_that_were_read_lately_are_the_same_object() -> Non
         CERTIFICATE_AUTHORITIES.decode(encode_authorities((name,) * (number + 2)))
     assert CERTIFICATE_AUTHORITIES.decode(body) == read
     assert CERTIFICATE_AUTHORITIES.decode(body) is not read, "eight are kept, and no more"
+
+
+def test_message_that_a_server_says_to_everybody_is_read_once() -> None:
+    """And nothing else is kept: not what belongs to one connection, and not what is long."""
+    small = CertificateMessage(entries=(CertificateEntry(certificate=b"der"),)).encode()
+    assert parse_message(CertificateMessage, small) is parse_message(CertificateMessage, small)
+    long = CertificateMessage(entries=(CertificateEntry(certificate=bytes(5000)),)).encode()
+    assert parse_message(CertificateMessage, long) is not parse_message(CertificateMessage, long), "nobody fills memory"
+    finished = b"verify data".ljust(32)
+    assert parse_message(Finished, finished) is not parse_message(Finished, finished)
+
+
+def test_message_read_once_is_refused_each_time() -> None:
+    for _ in range(2):
+        with pytest.raises(DecodeError):
+            parse_message(CertificateMessage, b"\x00\x00\x00\x05abc")

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 # How much data is sealed before the key's limit is looked at again.
 _SEND_STEP: Final = 1 << 20
+_STEP_RECORDS: Final = records_needed(_SEND_STEP)
 # How much longer than its data a record is, in TLS 1.3.
 _OVERHEAD: Final = HEADER_LENGTH + 1 + 16
 # Up to this size a record that comes by itself is opened by itself.
@@ -86,7 +87,8 @@ class Connection(RecordIntake):
             TLSError: the connection failed; its alert waits in `data_to_send`. Data that came before the failure is
                 given first, and the failure raised by the next call.
         """
-        self._raise_failure()
+        if self._failure is not None:
+            self._raise_failure()
         if self._peer_closed:
             return b""
         if self._incoming:
@@ -96,9 +98,20 @@ class Connection(RecordIntake):
             return b""
         view = memoryview(data)
         opener = self._opener
-        if len(view) <= _SINGLE and isinstance(opener, Opener) and self._opens_data:
-            single = self._open_single(opener, view)
+        # As `_opens_data`, without the call: small records are all calls.
+        if (
+            self._established is not None
+            and self._handshake is None
+            and not self._joiner.waiting
+            and isinstance(opener, Opener)
+            and len(view) <= _SINGLE
+        ):
+            single = opener.open_single(view)
             if single is not None:
+                self._empty_records = 0
+                self._idle_messages = 0
+                if opener.sequence >= opener.limit:
+                    self._ask_for_update()
                 return single
         plaintext = self._open_records(view)
         if self._failure is not None and not plaintext:
@@ -150,7 +163,8 @@ class Connection(RecordIntake):
             ConnectionClosed: `close` was called.
             TLSError: the connection has failed; the failure is raised again.
         """
-        self._check_open()
+        if self._established is None or self._failure is not None or self._close_sent:
+            self._check_open()
         view = memoryview(data)
         if view.itemsize != 1 or not view.c_contiguous:
             view = memoryview(bytes(view))
@@ -232,7 +246,7 @@ class Connection(RecordIntake):
         if self._key_update_owed:
             self._send_key_update(request_peer=False)
         self._writer.flush_handshake()
-        if self._writer.pending or self._incoming or not self._joiner.is_empty or self._handshake is not None:
+        if self._writer.pending or self._incoming or self._joiner.waiting or self._handshake is not None:
             raise ConfigError("no keys are given away while something is under way: send what waits, and receive")
         secrets = secrets_of(established, sealer, opener, is_client=self.is_client)
         self._failure = ConnectionClosed("the keys of this connection have been given away")
@@ -258,8 +272,11 @@ class Connection(RecordIntake):
     def _send_data(self, data: memoryview) -> None:
         if self._key_update_owed:
             self._send_key_update(request_peer=False)
-        sealer = self._sealer()
-        if sealer.sequence + records_needed(len(data)) >= sealer.limit:
+        sealer = self._writer.sealer or self._sealer()
+        if (
+            sealer.limit - sealer.sequence <= _STEP_RECORDS
+            and sealer.sequence + records_needed(len(data)) >= sealer.limit
+        ):
             sealer, data = self._send_up_to_the_limit(sealer, data)
         self._writer.write_data(sealer, data)
 

@@ -19,7 +19,7 @@ from trustls.errors import (
     TLSError,
 )
 from trustls.handshake.established import Established
-from trustls.handshake.flow import ChangeCipherSpec, Flow, Outside, Receive
+from trustls.handshake.flow import ChangeCipherSpec, Flow, Outside
 from trustls.identity.credential import Credential
 from trustls.protocol.early_data import EarlyData
 from trustls.protocol.joiner import HandshakeJoiner
@@ -35,6 +35,7 @@ from trustls.wire.messages import (
     NewSessionTicket,
     awaited_class,
     encode_message,
+    parse_message,
 )
 
 WARNING: Final = 1
@@ -177,7 +178,7 @@ class HandshakeDriver:
     # -- Handshake messages -------------------------------------------------------------------------------------------
 
     def _take_messages(self) -> None:
-        while self._work is None:
+        while self._joiner.waiting and self._work is None:
             found = self._joiner.next_message()
             if found is None:
                 return
@@ -198,7 +199,7 @@ class HandshakeDriver:
                 return  # RFC 5246 7.4.1.1: ignored while a handshake is under way, and no part of the transcript.
             awaited = " or ".join(expected.__name__ for expected in self._waiting) or "change_cipher_spec"
             raise PeerMisbehaved(Misbehaviour.UNEXPECTED_MESSAGE, f"{HandshakeType(kind)} while waiting for {awaited}")
-        message = message_type.parse(body)
+        message = parse_message(message_type, body)
         if self._flow is not None:
             self._flow.transcript.add(raw)
         if self._traced:
@@ -230,8 +231,8 @@ class HandshakeDriver:
                 self._established = finished.value
                 self._forget_handshake()
                 return
-            if isinstance(asked, Receive):
-                self._waiting = asked.expected
+            if isinstance(asked, tuple):
+                self._waiting = asked
                 return
             if isinstance(asked, ChangeCipherSpec):
                 self._waiting = ()
@@ -316,7 +317,7 @@ class HandshakeDriver:
 
     def _take_key_update(self, update: KeyUpdate) -> None:
         opener = self._opener
-        if not self._joiner.is_empty or not isinstance(opener, Opener):
+        if self._joiner.waiting or not isinstance(opener, Opener):
             raise PeerMisbehaved(Misbehaviour.KEY_CHANGE_INSIDE_RECORD, "KeyUpdate")
         self._opener = Opener(opener.secret.next())
         self._update_asked = False

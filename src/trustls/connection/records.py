@@ -32,17 +32,7 @@ class RecordIntake(HandshakeDriver):
     @property
     def _opens_data(self) -> bool:
         """Whether application data may come now, and nothing else is under way: no handshake, no part of a message."""
-        return self._established is not None and self._handshake is None and self._joiner.is_empty
-
-    def _open_single(self, opener: Opener, data: memoryview) -> bytes | None:
-        """The application data of the one record that `data` is; None when `_open_records` is to look at it."""
-        plaintext = opener.open_single(data)
-        if plaintext is not None:
-            self._empty_records = 0
-            self._idle_messages = 0
-            if opener.sequence >= opener.limit:
-                self._ask_for_update()
-        return plaintext
+        return self._established is not None and self._handshake is None and not self._joiner.waiting
 
     def _open_records(self, data: memoryview) -> bytes:
         """Take every whole record of `data`; the application data, up to a failure if there is one."""
@@ -55,7 +45,7 @@ class RecordIntake(HandshakeDriver):
         try:
             while end - position >= HEADER_LENGTH and self._work is None and not self._peer_closed:
                 opener = self._opener
-                if self._opens_data and isinstance(opener, Opener):
+                if self._established is not None and isinstance(opener, Opener) and self._opens_data:
                     following, filled = opener.open_run(data, position, out_view, filled)
                     if following > position:
                         position = following
@@ -85,7 +75,7 @@ class RecordIntake(HandshakeDriver):
                     if header[0] != _APPLICATION_DATA and opener.hides_type:
                         raise PeerMisbehaved(Misbehaviour.UNEXPECTED_RECORD, "TLS 1.3 encrypts all as application_data")
                     if kind == _APPLICATION_DATA and stop > filled and self._established is not None:
-                        if not self._joiner.is_empty or self._is_answered:
+                        if self._joiner.waiting or self._is_answered:
                             raise PeerMisbehaved(Misbehaviour.INTERLEAVED_RECORD)
                         filled = stop
                         self._empty_records = 0
@@ -100,7 +90,9 @@ class RecordIntake(HandshakeDriver):
         else:
             if position < end:
                 self._incoming = bytes(data[position:])
-            self._ask_for_update()
+            opener = self._opener
+            if opener is not None and opener.sequence >= opener.limit:
+                self._ask_for_update()
         plaintext = bytes(out_view[:filled])
         out_view.release()
         if pooled:
@@ -136,7 +128,7 @@ class RecordIntake(HandshakeDriver):
         if self._tls12:
             # RFC 5246 7.1: it changes the keys, at its place in the handshake and nowhere else.
             opener = self._awaited_opener
-            if opener is None or content != b"\x01" or not self._joiner.is_empty:
+            if opener is None or content != b"\x01" or self._joiner.waiting:
                 raise PeerMisbehaved(Misbehaviour.BAD_CHANGE_CIPHER_SPEC)
             self._awaited_opener = None
             self._opener = opener
@@ -147,7 +139,7 @@ class RecordIntake(HandshakeDriver):
         if (
             content != b"\x01"
             or not self.handshaking
-            or not self._joiner.is_empty
+            or self._joiner.waiting
             or self._change_cipher_specs > _MAX_CHANGE_CIPHER_SPECS
             or not self._may_change_cipher_spec()
         ):
@@ -164,7 +156,7 @@ class RecordIntake(HandshakeDriver):
             self._early_data.skippable = 0
             self._joiner.add(content)
             self._take_messages()
-        elif not self._joiner.is_empty:
+        elif self._joiner.waiting:
             raise PeerMisbehaved(Misbehaviour.INTERLEAVED_RECORD)
         elif kind == _ALERT:
             self._take_alert(content)

@@ -1,8 +1,4 @@
-"""HKDF, the PRF of TLS 1.2, and HMAC, over the two hash functions of TLS (RFC 5869, RFC 9846 7.1, RFC 5246 5).
-
-HMAC is made of two running hashes that have taken in the padded key (RFC 2104 4): a secret from which several things
-are derived pays for that once, and each derivation costs a third of a call to `hmac.digest`.
-"""
+"""HKDF, the PRF of TLS 1.2, and HMAC, over the two hash functions of TLS (RFC 5869, RFC 9846 7.1, RFC 5246 5)."""
 
 from __future__ import annotations
 
@@ -11,6 +7,11 @@ import hmac
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
+
+from cryptography.hazmat.primitives.hashes import SHA256 as _SHA256
+from cryptography.hazmat.primitives.hashes import SHA384 as _SHA384
+from cryptography.hazmat.primitives.hashes import HashAlgorithm as _Primitive
+from cryptography.hazmat.primitives.hmac import HMAC
 
 
 class RunningHash(Protocol):
@@ -22,54 +23,36 @@ class RunningHash(Protocol):
 
 
 class Mac:
-    """HMAC under one key."""
+    """HMAC under one key, which is taken in once: from the second on, what is derived of a secret costs half."""
 
-    __slots__ = ("_inner", "_outer")
+    __slots__ = ("_keyed",)
 
     def __init__(self, algorithm: HashAlgorithm, key: bytes) -> None:
-        size = algorithm.block_length
-        if len(key) > size:
-            key = algorithm.hash(key)
-        # As numbers, because a table of bytes would be looked up at places that the key gives away.
-        padded = int.from_bytes(key, "big") << 8 * (size - len(key))
-        self._inner = algorithm.start((padded ^ algorithm.inner_pad).to_bytes(size, "big"))
-        self._outer = algorithm.start((padded ^ algorithm.outer_pad).to_bytes(size, "big"))
+        self._keyed = HMAC(key, algorithm.primitive)
 
     def digest(self, message: bytes) -> bytes:
         """The MAC of `message`."""
-        inner = self._inner.copy()
-        inner.update(message)
-        outer = self._outer.copy()
-        outer.update(inner.digest())
-        return outer.digest()
+        mac = self._keyed.copy()
+        mac.update(message)
+        return mac.finalize()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HashAlgorithm:
-    """A hash function by its `hashlib` name, with the lengths of its output and its block in bytes."""
+    """A hash function by its `hashlib` name, with the length of its output in bytes."""
 
     name: str
     length: int
-    block_length: int
     start: Callable[..., RunningHash] = field(repr=False)
     empty: bytes = field(repr=False)
-    inner_pad: int = field(repr=False)
-    outer_pad: int = field(repr=False)
+    primitive: _Primitive = field(repr=False)
 
     @classmethod
-    def of(cls, constructor: Callable[..., Any]) -> HashAlgorithm:
-        """The algorithm of a `hashlib` constructor."""
+    def of(cls, constructor: Callable[..., Any], primitive: _Primitive) -> HashAlgorithm:
+        """The algorithm of a `hashlib` constructor, which `cryptography` names by `primitive`."""
         sample = constructor()
-        size = sample.block_size
-        pads = (int.from_bytes(bytes([byte]) * size, "big") for byte in (0x36, 0x5C))
-        return cls(
-            sample.name,
-            sample.digest_size,
-            size,
-            cast("Callable[..., RunningHash]", constructor),
-            sample.digest(),
-            *pads,
-        )
+        start = cast("Callable[..., RunningHash]", constructor)
+        return cls(sample.name, sample.digest_size, start, sample.digest(), primitive)
 
     def hash(self, data: bytes) -> bytes:
         """The hash of `data`."""
@@ -122,8 +105,8 @@ def hkdf_label(label: bytes, context: bytes, length: int) -> bytes:
     return b"%b%c%b%c%b" % (length.to_bytes(2, "big"), 6 + len(label), b"tls13 " + label, len(context), context)
 
 
-SHA256 = HashAlgorithm.of(hashlib.sha256)
-SHA384 = HashAlgorithm.of(hashlib.sha384)
+SHA256 = HashAlgorithm.of(hashlib.sha256, _SHA256())
+SHA384 = HashAlgorithm.of(hashlib.sha384, _SHA384())
 
 equal = hmac.compare_digest
 """Whether two byte strings are the same, in time that does not tell where they differ."""

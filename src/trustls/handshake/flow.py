@@ -8,6 +8,7 @@ updates, keys that change only between records, messages refused before they are
 
 from __future__ import annotations
 
+import types
 from collections.abc import Awaitable, Callable, Generator
 from typing import Any, Final, Generic, TypeVar, overload
 
@@ -25,18 +26,6 @@ B = TypeVar("B", bound=HandshakeMessage)
 C = TypeVar("C", bound=HandshakeMessage)
 
 _MESSAGE_HEADER: Final = 4
-
-
-class Receive(Generic[T]):
-    """Waits for the next handshake message, which must be of one of these classes."""
-
-    __slots__ = ("expected",)
-
-    def __init__(self, expected: tuple[type[HandshakeMessage], ...]) -> None:
-        self.expected = expected
-
-    def __await__(self) -> Generator[Receive[T], T, T]:
-        return (yield self)
 
 
 class Outside(Generic[T]):
@@ -60,8 +49,10 @@ class Outside(Generic[T]):
         """The answer, or what is to be awaited for it."""
         return self.function(*self.arguments, **self.named_arguments)
 
-    def __await__(self) -> Generator[Outside[T], T, T]:
-        return (yield self)
+
+@types.coroutine
+def _answer(asked: Outside[T]) -> Generator[Outside[T], T, T]:
+    return (yield asked)
 
 
 class ChangeCipherSpec:
@@ -72,8 +63,9 @@ class ChangeCipherSpec:
     def __init__(self, opener: RecordOpener) -> None:
         self.opener = opener
 
-    def __await__(self) -> Generator[ChangeCipherSpec, None, None]:
-        yield self
+
+Expected = tuple[type[HandshakeMessage], ...]
+"""Waits for the next handshake message, which must be of one of these classes."""
 
 
 class Flow:
@@ -117,14 +109,15 @@ class Flow:
         self._on_sent = on_sent
 
     @overload
-    def receive(self, a: type[A], /) -> Receive[A]: ...
+    def receive(self, a: type[A], /) -> Awaitable[A]: ...
     @overload
-    def receive(self, a: type[A], b: type[B], /) -> Receive[A | B]: ...
+    def receive(self, a: type[A], b: type[B], /) -> Awaitable[A | B]: ...
     @overload
-    def receive(self, a: type[A], b: type[B], c: type[C], /) -> Receive[A | B | C]: ...
-    def receive(self, *expected: type[HandshakeMessage]) -> Receive[Any]:
+    def receive(self, a: type[A], b: type[B], c: type[C], /) -> Awaitable[A | B | C]: ...
+    @types.coroutine
+    def receive(self, *expected: type[HandshakeMessage]) -> Generator[Expected, Any, Any]:
         """The next handshake message; any other than those named is an unexpected_message."""
-        return Receive(expected)
+        return (yield expected)
 
     def send(self, message: HandshakeMessage) -> None:
         """Add a message to the flight and to the transcript."""
@@ -139,14 +132,16 @@ class Flow:
         self._send(raw, kind.parse(raw[_MESSAGE_HEADER:]) if self._on_sent is not None else None)
 
     def _send(self, raw: bytes, message: HandshakeMessage | None) -> None:
-        if self._in_flights and not self._joiner.is_empty:
+        if self._in_flights and self._joiner.waiting:
             # RFC 9846 5.1: what comes before a change of keys, and before the other's turn, ends with its record.
             raise PeerMisbehaved(Misbehaviour.EXCESS_HANDSHAKE_DATA)
         self.transcript.add(raw)
         if self._held is not None:
             self._held.append((message, raw))
             return
-        self._queue(message, raw)
+        self._writer.queue_handshake(raw)
+        if self._on_sent is not None and message is not None:
+            self._on_sent(message, raw)
 
     def _queue(self, message: HandshakeMessage | None, raw: bytes) -> None:
         self._writer.queue_handshake(raw)
@@ -171,9 +166,10 @@ class Flow:
         """This side's change of keys in TLS 1.2; what makes TLS 1.3 look like that to middleboxes (RFC 9846 E.4)."""
         self._writer.queue_change_cipher_spec()
 
-    def change_cipher_spec(self, opener: RecordOpener) -> ChangeCipherSpec:
+    @types.coroutine
+    def change_cipher_spec(self, opener: RecordOpener) -> Generator[ChangeCipherSpec, None, None]:
         """The peer's change of keys in TLS 1.2. No handshake message, and no part of one, may stand before it."""
-        return ChangeCipherSpec(opener)
+        yield ChangeCipherSpec(opener)
 
     def speak_tls12(self) -> None:
         """Settle on TLS 1.2: a change_cipher_spec means something from here on."""
@@ -184,7 +180,7 @@ class Flow:
 
         RFC 9846 5.1: a handshake message never straddles a change of keys, so the record must have ended here.
         """
-        if not self._joiner.is_empty:
+        if self._joiner.waiting:
             raise PeerMisbehaved(Misbehaviour.KEY_CHANGE_INSIDE_RECORD)
         self._reader_changed(opener)
 
@@ -219,6 +215,6 @@ class Flow:
 
     def outside(
         self, purpose: str, function: Callable[..., T | Awaitable[T]], /, *arguments: Any, **named_arguments: Any
-    ) -> Outside[T]:
+    ) -> Awaitable[T]:
         """The answer of `function`, which may be asynchronous; `purpose` names it in errors and traces."""
-        return Outside(purpose, function, arguments, named_arguments)
+        return _answer(Outside(purpose, function, arguments, named_arguments))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -17,7 +18,7 @@ from trustls.errors import CertificateRejected, Misbehaviour, PeerMisbehaved, TL
 from trustls.handshake.authentication import verified_client
 from trustls.handshake.binding import server_binding
 from trustls.handshake.client_sessions import RESUMPTION_BINDER
-from trustls.handshake.flow import Flow, Outside
+from trustls.handshake.flow import Flow
 from trustls.handshake.parameters import ServerParameters
 from trustls.protocol.key_schedule import EarlySecret, ResumptionSecret
 from trustls.session.state import ServerSession
@@ -200,7 +201,7 @@ async def _opened(flow: Flow, server: ServerParameters, identifier: bytes, *, si
     return None
 
 
-async def _or_none(answer: Outside[T | None]) -> T | None:
+async def _or_none(answer: Awaitable[T | None]) -> T | None:
     """What a store or a key source gives; one that fails costs resumption, never a handshake."""
     try:
         return await answer

@@ -175,6 +175,8 @@ def chosen_for_server(
         if soft and soft[0].hard:
             hard.append((credential, soft[0]))
             continue
+        if len(credentials) == 1:
+            return credential  # There is nothing to weigh.
         causes = [misfit.cause for misfit in soft]
         rank = (
             wanted is not None and not _is_for(wanted, credential),

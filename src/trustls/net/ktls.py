@@ -299,12 +299,12 @@ class KernelSocket:
         if not kinds and not data:
             raise UnexpectedEOF("the transport ended without a close_notify")
         kind = kinds[0] if kinds else ContentType.APPLICATION_DATA
-        if kind == ContentType.APPLICATION_DATA and self._joiner.is_empty:
+        if kind == ContentType.APPLICATION_DATA and not self._joiner.waiting:
             if data:
                 self._idle_records = 0
                 self._plaintext = memoryview(data)
                 return
-        elif kind == ContentType.ALERT and self._joiner.is_empty:
+        elif kind == ContentType.ALERT and not self._joiner.waiting:
             self._take_alert(data)
         elif kind == ContentType.HANDSHAKE:
             self._take_handshake(data)

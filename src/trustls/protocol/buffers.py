@@ -12,10 +12,13 @@ BUFFER_SIZE: Final = 1 << 17
 """What is opened of one delivery: a transport may well give 64 KiB of data with their records' overhead."""
 _KEEP: Final = 8
 _AT_ONCE: Final = 4
-FULL_RECORD: Final = 5 + (1 << 14) + 1 + 16
+_FULL: Final = 1 << 14
+FULL_RECORD: Final = 5 + _FULL + 1 + 16
 """The length of a record of TLS 1.3 with 2^14 bytes of data and no padding: header, data, content type, tag."""
+FULL_HEADER: Final = b"\x17\x03\x03" + (FULL_RECORD - 5).to_bytes(2, "big")
+"""Its header."""
 # Room for so many full records: header, 2^14 bytes, and what TLS 1.2 or 1.3 add.
-_SEALED_SIZE: Final = _AT_ONCE * ((1 << 14) + 64)
+_SEALED_SIZE: Final = _AT_ONCE * (_FULL + 64)
 
 T = TypeVar("T")
 
@@ -43,23 +46,24 @@ class Pool(Generic[T]):
 
 
 class SealingBuffers:
-    """Where data is sealed: the plaintext of one record with its content type, and up to four records.
+    """Where up to four full records of application data are sealed.
 
-    `full_bodies` has a view of what follows the header, for each full record that stands behind full ones: by where it
-    starts.
+    `out` is where they go. For TLS 1.3 all views are there already, which saves a tenth: `plaintext` of one record,
+    that is its `content` and a byte for the content type; and each of the `records`, its header and what follows.
     """
 
-    __slots__ = ("full_bodies", "out", "out_view", "plaintext", "plaintext_view")
+    __slots__ = ("content", "out", "plaintext", "records")
 
     def __init__(self) -> None:
-        self.plaintext = bytearray((1 << 14) + 1)
-        self.plaintext_view = memoryview(self.plaintext)
-        self.out = bytearray(_SEALED_SIZE)
-        self.out_view = memoryview(self.out)
-        self.full_bodies = {
-            start: self.out_view[start + 5 : start + FULL_RECORD]
-            for start in range(0, _AT_ONCE * FULL_RECORD, FULL_RECORD)
-        }
+        self.plaintext = memoryview(bytearray(_FULL) + FULL_HEADER[:1])
+        self.content = self.plaintext[:_FULL]
+        self.out = memoryview(bytearray(_SEALED_SIZE))
+        self.records = tuple(
+            [
+                (self.out[start : start + 5], self.out[start + 5 : start + FULL_RECORD])
+                for start in range(0, _AT_ONCE * FULL_RECORD, FULL_RECORD)
+            ]
+        )
 
 
 BUFFERS: Final = Pool(lambda: bytearray(BUFFER_SIZE))

@@ -26,47 +26,43 @@ _LIMITS: dict[int, int] = {
 
 
 class HandshakeJoiner:
-    """Collects the contents of handshake records and gives whole messages."""
+    """Collects the contents of handshake records and gives whole messages.
 
-    __slots__ = ("_buffer",)
+    `waiting` is what has come and was not given: empty when the last message ended where its record did.
+    """
+
+    __slots__ = ("waiting",)
 
     def __init__(self) -> None:
-        self._buffer: bytes | bytearray = b""
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether no bytes wait: the last message ended where its record did."""
-        return not self._buffer
+        self.waiting: bytes | bytearray = b""
 
     def add(self, fragment: bytes) -> None:
         """The content of the next handshake record."""
-        buffer = self._buffer
+        buffer = self.waiting
         if not buffer:
-            self._buffer = fragment
+            self.waiting = fragment
         elif isinstance(buffer, bytearray):
             buffer += fragment
         else:
             # A bytearray grows in place: a message sent a byte a record costs no more than its length.
-            self._buffer = bytearray(buffer) + fragment
+            self.waiting = bytearray(buffer) + fragment
 
     def next_message(self) -> tuple[int, bytes] | None:
         """Type and exact bytes, header included, of the next message; None until it is whole."""
-        buffer = self._buffer
+        buffer = self.waiting
         if len(buffer) < _HEADER:
             return None
-        kind = buffer[0]
-        size = buffer[1] << 16 | buffer[2] << 8 | buffer[3]
+        header = int.from_bytes(buffer[:_HEADER], "big")
+        kind = header >> 24
+        end = (header & 0xFFFFFF) + _HEADER
         limit = _LIMITS.get(kind, _MEDIUM)
-        if size > limit:
+        if end - _HEADER > limit:
             # Refused by its header, before any of it is kept.
             raise DecodeError(
-                Misbehaviour.MESSAGE_TOO_LARGE, f"{HandshakeType(kind)} of {size} bytes, at most {limit} are taken"
+                Misbehaviour.MESSAGE_TOO_LARGE,
+                f"{HandshakeType(kind)} of {end - _HEADER} bytes, at most {limit} are taken",
             )
-        end = _HEADER + size
         if len(buffer) < end:
             return None
-        if len(buffer) == end:
-            self._buffer = b""
-            return kind, bytes(buffer)
-        self._buffer = buffer[end:]
+        self.waiting = buffer[end:]
         return kind, bytes(buffer[:end])

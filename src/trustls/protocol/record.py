@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from trustls.crypto.aead import TAG_LENGTH, AuthenticationFailed
 from trustls.errors import AlertDescription, Misbehaviour, PeerMisbehaved
-from trustls.protocol.buffers import FULL_RECORD, SEALING_BUFFERS, SealingBuffers
+from trustls.protocol.buffers import FULL_HEADER, FULL_RECORD, SEALING_BUFFERS, SealingBuffers
 from trustls.protocol.key_schedule import TrafficSecret
 from trustls.wire.enums import ContentType, ProtocolVersion
 
@@ -29,7 +29,6 @@ _PIECE: Final = 4 * MAX_PLAINTEXT
 # The ciphertext of a record with at least one byte of data and no padding.
 _MIN_RUN: Final = 1 + 1 + TAG_LENGTH
 _MAX_RUN: Final = MAX_PLAINTEXT + 1 + TAG_LENGTH
-_FULL_HEADER: Final = b"\x17\x03\x03" + (FULL_RECORD - HEADER_LENGTH).to_bytes(2, "big")
 _read_header: Final = struct.Struct("!BxxH").unpack_from
 
 _HANDSHAKE = int(ContentType.HANDSHAKE)
@@ -37,6 +36,7 @@ _ALERT = int(ContentType.ALERT)
 _APPLICATION_DATA = int(ContentType.APPLICATION_DATA)
 # The inner content type, as it stands behind the content.
 _CONTENT_TYPES: Final = tuple([bytes((kind,)) for kind in range(256)])
+_TLS12: Final = ProtocolVersion.TLS1_2.to_bytes(2, "big")
 _CCS_RECORD: Final = bytes((ContentType.CHANGE_CIPHER_SPEC, 3, 3, 0, 1, 1))
 
 
@@ -57,8 +57,11 @@ class RecordSealer(Protocol):
     def seal(self, kind: int, payload: bytes | memoryview, padding: int = 0) -> bytes:
         """One record: `payload` of at most 2^14 bytes, its content type and, in TLS 1.3, `padding` zeros."""
 
-    def seal_into(self, payload: memoryview, buffers: SealingBuffers, start: int) -> int:
-        """One record of application data into `buffers.out` at `start`; where it ends."""
+    def seal_full(self, payload: memoryview, buffers: SealingBuffers) -> int:
+        """Full records of application data, as many as `buffers` hold at the most, into `buffers.out`; where they end.
+
+        `payload` is a multiple of 2^14 bytes.
+        """
 
 
 class RecordOpener(Protocol):
@@ -93,31 +96,29 @@ class Sealer:
         self.limit = secret.suite.record_limit
 
     def seal(self, kind: int, payload: bytes | memoryview, padding: int = 0) -> bytes:
-        inner = b"".join((payload, _CONTENT_TYPES[kind], bytes(padding)))
+        inner = b"".join((payload, _CONTENT_TYPES[kind], bytes(padding) if padding else b""))
         header = b"\x17\x03\x03" + (len(inner) + TAG_LENGTH).to_bytes(2, "big")
         nonce = (self._iv ^ self.sequence).to_bytes(12, "big")
         self.sequence += 1
         return header + self._aead.encrypt(nonce, inner, header)
 
-    def seal_into(self, payload: memoryview, buffers: SealingBuffers, start: int) -> int:
-        size = len(payload)
-        plaintext = buffers.plaintext
-        plaintext[:size] = payload
-        plaintext[size] = _APPLICATION_DATA
-        nonce = (self._iv ^ self.sequence).to_bytes(12, "big")
-        self.sequence += 1
-        body = start + HEADER_LENGTH
-        full = buffers.full_bodies.get(start) if size == MAX_PLAINTEXT else None
-        if full is not None:
-            # Bulk data: header and views are there already, which saves a tenth.
-            buffers.out[start:body] = _FULL_HEADER
-            self._aead.encrypt_into(nonce, buffers.plaintext_view, _FULL_HEADER, full)
-            return start + FULL_RECORD
-        end = body + size + 1 + TAG_LENGTH
-        header = b"\x17\x03\x03" + (end - body).to_bytes(2, "big")
-        buffers.out[start:body] = header
-        self._aead.encrypt_into(nonce, buffers.plaintext_view[: size + 1], header, buffers.out_view[body:end])
-        return end
+    def seal_full(self, payload: memoryview, buffers: SealingBuffers) -> int:
+        encrypt_into = self._aead.encrypt_into
+        iv = self._iv
+        sequence = self.sequence
+        content, plaintext, records = buffers.content, buffers.plaintext, buffers.records
+        plaintext[MAX_PLAINTEXT] = _APPLICATION_DATA
+        count = len(payload) // MAX_PLAINTEXT
+        # Beforehand: no number is used twice, whatever happens.
+        self.sequence = sequence + count
+        for number in range(count):
+            header, body = records[number]
+            start = number * MAX_PLAINTEXT
+            # By way of views: a bytearray makes a copy of its own of what is assigned to a slice of it.
+            header[:] = FULL_HEADER
+            content[:] = payload[start : start + MAX_PLAINTEXT]
+            encrypt_into((iv ^ sequence + number).to_bytes(12, "big"), plaintext, FULL_HEADER, body)
+        return count * FULL_RECORD
 
 
 class Opener:
@@ -244,13 +245,15 @@ class Sealer12:
         header, nonce, additional = self._next(kind, len(payload))
         return header + self._encrypt(nonce, payload, additional)
 
-    def seal_into(self, payload: memoryview, buffers: SealingBuffers, start: int) -> int:
-        size = len(payload)
-        header, nonce, additional = self._next(_APPLICATION_DATA, size)
-        body = start + len(header)
-        end = body + size + TAG_LENGTH
-        buffers.out[start:body] = header
-        self._encrypt_into(nonce, payload, additional, buffers.out_view[body:end])
+    def seal_full(self, payload: memoryview, buffers: SealingBuffers) -> int:
+        out = buffers.out
+        end = 0
+        for start in range(0, len(payload), MAX_PLAINTEXT):
+            header, nonce, additional = self._next(_APPLICATION_DATA, MAX_PLAINTEXT)
+            body = end + len(header)
+            out[end:body] = header
+            end = body + MAX_PLAINTEXT + TAG_LENGTH
+            self._encrypt_into(nonce, payload[start : start + MAX_PLAINTEXT], additional, out[body:end])
         return end
 
 
@@ -297,29 +300,26 @@ class RecordWriter:
     """Turns messages, alerts and data into records, and keeps them until they are taken.
 
     Handshake messages under the same key share records until something else is sent, so that a flight is one record
-    where it fits. `pad_to`, when not 0, pads application data to a multiple of that many bytes. `first_version` is that
-    of the first flight's records, which nobody is to look at (RFC 9846 5.1); some old peers do.
+    where it fits. `sealer` is the current write direction, None while records go out in the clear; `use` changes it.
+    `pad_to`, when not 0, pads application data to a multiple of that many bytes. `first_version` is that of the first
+    flight's records, which nobody is to look at (RFC 9846 5.1); some old peers do.
     """
 
-    __slots__ = ("_chunks", "_handshake", "_sealer", "_version", "pad_to", "pending")
+    __slots__ = ("_chunks", "_handshake", "_version", "pad_to", "pending", "sealer")
 
     def __init__(self, pad_to: int = 0, *, first_version: ProtocolVersion = ProtocolVersion.TLS1_2) -> None:
-        self._sealer: RecordSealer | None = None
-        self._version = first_version
+        self.sealer: RecordSealer | None = None
+        self._version = _TLS12 if first_version is ProtocolVersion.TLS1_2 else first_version.to_bytes(2, "big")
         self._chunks: list[bytes | bytearray] = []
         self._handshake: list[bytes] = []
         self.pending = 0
         self.pad_to = pad_to
 
-    @property
-    def sealer(self) -> RecordSealer | None:
-        """The current write direction; None while records go out in the clear."""
-        return self._sealer
-
     def use(self, sealer: RecordSealer | None) -> None:
         """Change keys; what was queued before goes out under the old ones."""
-        self.flush_handshake()
-        self._sealer = sealer
+        if self._handshake:
+            self.flush_handshake()
+        self.sealer = sealer
 
     def queue_handshake(self, message: bytes) -> None:
         """Add a handshake message to the flight."""
@@ -329,14 +329,15 @@ class RecordWriter:
         """Turn the waiting handshake messages into records."""
         if self._handshake:
             flight = b"".join(self._handshake)
-            self._handshake = []
+            self._handshake.clear()
             for start in range(0, len(flight), MAX_PLAINTEXT):
                 self._write(_HANDSHAKE, flight[start : start + MAX_PLAINTEXT])
-            self._version = ProtocolVersion.TLS1_2
+            self._version = _TLS12
 
     def queue_change_cipher_spec(self) -> None:
         """The record for middleboxes, always in the clear (RFC 9846 E.4)."""
-        self.flush_handshake()
+        if self._handshake:
+            self.flush_handshake()
         self._append(_CCS_RECORD)
 
     def queue_alert(self, level: int, description: AlertDescription) -> None:
@@ -345,11 +346,10 @@ class RecordWriter:
         self._write(_ALERT, bytes((level, description)))
 
     def _write(self, kind: int, payload: bytes) -> None:
-        if self._sealer is not None:
-            self._append(self._sealer.seal(kind, payload))
+        if self.sealer is not None:
+            self._append(self.sealer.seal(kind, payload))
         else:
-            version = self._version.to_bytes(2, "big")
-            self._append(b"%c%b%b%b" % (kind, version, len(payload).to_bytes(2, "big"), payload))
+            self._append(b"%c%b%b%b" % (kind, self._version, len(payload).to_bytes(2, "big"), payload))
 
     def _append(self, chunk: bytes | bytearray) -> None:
         self._chunks.append(chunk)
@@ -362,19 +362,22 @@ class RecordWriter:
         size = len(data)
         if self.pad_to:
             self._write_padded(sealer, data)
-        elif size <= MAX_PLAINTEXT:
-            self._append(sealer.seal(_APPLICATION_DATA, data))
-        else:
-            for start in range(0, size, _PIECE):
-                self._write_piece(sealer, data[start : start + _PIECE])
-
-    def _write_piece(self, sealer: RecordSealer, data: memoryview) -> None:
-        buffers = SEALING_BUFFERS.take()
-        end = 0
-        for start in range(0, len(data), MAX_PLAINTEXT):
-            end = sealer.seal_into(data[start : start + MAX_PLAINTEXT], buffers, end)
-        self._append(bytes(buffers.out_view[:end]))
-        SEALING_BUFFERS.give_back(buffers)
+            return
+        full = size - size % MAX_PLAINTEXT
+        if full > MAX_PLAINTEXT:  # One by itself is better off without the buffers.
+            buffers = SEALING_BUFFERS.take()
+            for start in range(0, full, _PIECE):
+                end = sealer.seal_full(data[start : min(start + _PIECE, full)], buffers)
+                self._append(bytes(buffers.out[:end]))
+            SEALING_BUFFERS.give_back(buffers)
+            data = data[full:]
+            size -= full
+        while size > 0:
+            record = sealer.seal(_APPLICATION_DATA, data if size <= MAX_PLAINTEXT else data[:MAX_PLAINTEXT])
+            self._chunks.append(record)
+            self.pending += len(record)
+            data = data[MAX_PLAINTEXT:]
+            size -= MAX_PLAINTEXT
 
     def _write_padded(self, sealer: RecordSealer, data: memoryview) -> None:
         for start in range(0, len(data), MAX_PLAINTEXT):
@@ -384,7 +387,8 @@ class RecordWriter:
 
     def take(self, limit: int | None) -> bytes:
         """The next bytes for the transport, all of them or at most `limit`."""
-        self.flush_handshake()
+        if self._handshake:
+            self.flush_handshake()
         chunks = self._chunks
         if limit is None or self.pending <= limit:
             taken = bytes(chunks[0]) if len(chunks) == 1 else b"".join(chunks)

@@ -155,8 +155,7 @@ def parse_extensions(message: type[Extended], block: bytes) -> dict[str, Any]:
     """The extension fields of `message` by name, from the inside of an extension block."""
     table = message._fields_by_type
     found: dict[str, Any] = {}
-    unknown: list[tuple[int, bytes]] = []
-    seen: set[int] = set()
+    unknown: dict[int, bytes] = {}
     position = 0
     end = len(block)
     while position < end:
@@ -167,24 +166,30 @@ def parse_extensions(message: type[Extended], block: bytes) -> dict[str, Any]:
         position = body_start + size
         if position > end:
             raise DecodeError(Misbehaviour.TRUNCATED, f"extensions of {message.__name__}")
-        if kind in seen:
-            raise DecodeError(Misbehaviour.DUPLICATE_EXTENSION, f"{ExtensionType(kind)} in {message.__name__}")
-        seen.add(kind)
         entry = table.get(kind)
         if entry is not None:
-            found[entry[0]] = entry[1].decode(block[body_start:position])
+            name, codec = entry
+            if name in found:
+                raise _duplicate(kind, message)
+            found[name] = codec.decode(block[body_start:position])
         elif kind in _KNOWN_TYPES:
             # RFC 9846 4.3: one that we know, in a message that it is not specified for, is illegal_parameter.
             raise PeerMisbehaved(
                 Misbehaviour.UNEXPECTED_EXTENSION, f"{ExtensionType(kind)} may not stand in {message.__name__}"
             )
         else:
-            unknown.append((kind, block[body_start:position]))
+            if kind in unknown:
+                raise _duplicate(kind, message)
+            unknown[kind] = block[body_start:position]
             if len(unknown) > _MAX_EXTENSIONS:
                 raise DecodeError(Misbehaviour.BAD_LENGTH, f"over {_MAX_EXTENSIONS} unknown extensions")
     if unknown:
-        found["unknown_extensions"] = tuple(unknown)
+        found["unknown_extensions"] = tuple(unknown.items())
     return found
+
+
+def _duplicate(kind: int, message: type[Extended]) -> DecodeError:
+    return DecodeError(Misbehaviour.DUPLICATE_EXTENSION, f"{ExtensionType(kind)} in {message.__name__}")
 
 
 # -- server_name, RFC 6066 3 ------------------------------------------------------------------------------------------
