@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Final
 
 from trustls import trace
@@ -22,6 +23,8 @@ _MAY_BE_CLEAR: Final = frozenset((_CHANGE_CIPHER_SPEC, _ALERT))
 # What a peer may do before it must send something of use. Each is far above what an honest one does.
 _MAX_EMPTY_RECORDS: Final = 32
 _MAX_CHANGE_CIPHER_SPECS: Final = 2
+
+_read_header: Final = struct.Struct("!BxxH").unpack_from
 
 
 class RecordIntake(HandshakeDriver):
@@ -52,36 +55,35 @@ class RecordIntake(HandshakeDriver):
                         self._empty_records = 0
                         self._idle_messages = 0
                         continue
+                kind, size = _read_header(data, position)
                 body = position + HEADER_LENGTH
-                header = data[position:body]
-                size = header[3] << 8 | header[4]
                 following = body + size
-                if opener is None or (header[0] in _MAY_BE_CLEAR and opener.hides_type):
-                    self._check_plain_header(header, size)
+                if opener is None or (kind in _MAY_BE_CLEAR and opener.hides_type):
+                    self._check_plain_header(data[position:body], size)
                     if following > end:
                         break
-                    self._take_plain_record(header[0], bytes(data[body:following]))
+                    self._take_plain_record(kind, bytes(data[body:following]))
                 else:
                     if size > MAX_CIPHERTEXT:
                         raise PeerMisbehaved(Misbehaviour.RECORD_OVERFLOW, f"{size} bytes")
                     if following > end:
                         break
                     try:
-                        kind, stop = opener.open(bytes(header), data[body:following], out_view, filled)
+                        inner, stop = opener.open(bytes(data[position:body]), data[body:following], out_view, filled)
                     except PeerMisbehaved as error:
-                        self._skip_or_raise(header[0], size, error)
+                        self._skip_or_raise(kind, size, error)
                         position = following
                         continue
-                    if header[0] != _APPLICATION_DATA and opener.hides_type:
+                    if kind != _APPLICATION_DATA and opener.hides_type:
                         raise PeerMisbehaved(Misbehaviour.UNEXPECTED_RECORD, "TLS 1.3 encrypts all as application_data")
-                    if kind == _APPLICATION_DATA and stop > filled and self._established is not None:
+                    if inner == _APPLICATION_DATA and stop > filled and self._established is not None:
                         if self._joiner.waiting or self._is_answered:
                             raise PeerMisbehaved(Misbehaviour.INTERLEAVED_RECORD)
                         filled = stop
                         self._empty_records = 0
                         self._idle_messages = 0
                     else:
-                        self._take_record(kind, bytes(out_view[filled:stop]))
+                        self._take_record(inner, bytes(out_view[filled:stop]))
                 position = following
         except TLSError as error:
             self._fail(error)
