@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 import itertools
 from collections.abc import Callable, Iterator
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pytest
 from cryptography import x509
@@ -20,6 +20,7 @@ from tests.trust.verifying import counted, rejection, verified
 from trustls.errors import CertificateProblem
 from trustls.trust.certificate import Certificate
 from trustls.trust.path import PathLimits
+from trustls.wire import names
 
 FLOOD = 10_000
 OPEN = PathLimits(certificates=2 * FLOOD)
@@ -196,6 +197,37 @@ def test_long_directory_names_are_counted_for_their_length() -> None:
     alice = leaf(top, names=[x509.DirectoryName(dn(f"{long},O={number}")) for number in range(20)])
     rejection(CertificateProblem.BUDGET_EXHAUSTED, [top], alice, limits=PathLimits(name_comparisons=1000))
     assert verified([top], alice)
+
+
+def test_names_and_constraints_count_though_there_is_nothing_to_compare_them_with() -> None:
+    """Three layers of CAs, each certified five times over: 125 paths, all of which one address rules out at last."""
+    _, bases = dns_names(300)
+    crowd = [ROOT]
+    for number in range(3):
+        key, above = ec.generate_private_key(ec.SECP256R1()), crowd[-1]
+        excluded = [*bases, *([x509.IPAddress(ipaddress.ip_network("10.0.0.0/8"))] if number == 2 else [])]
+        crowd += [authority(f"CN=A{number}", above, key=key, excluded=excluded) for _ in range(5)]
+    alice = leaf(crowd[-1], names=[x509.IPAddress(ipaddress.ip_address("10.0.0.1"))])
+    error = rejection(CertificateProblem.BUDGET_EXHAUSTED, [ROOT], alice, *crowd[1:])
+    assert error.expected == "at most 65536 names to compare with name constraints"
+
+
+def test_a_crowd_of_one_long_name_is_put_into_words_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of them is passed over hundreds of times, with a sentence about it that few will ever read."""
+    long = ",".join(f"OU=\u202e{number}" for number in range(100))
+    expired = [ca(long, long, days=(-9, -8)) for _ in range(7)]
+    good = [ca(long, long) for _ in range(8)]
+    parts = 0
+    attribute_text: Callable[[bytes, int, bytes], str] = vars(names)["_attribute_text"]
+
+    def counting(*attribute: Any) -> str:
+        nonlocal parts
+        parts += 1
+        return attribute_text(*attribute)
+
+    monkeypatch.setattr(names, "_attribute_text", counting)
+    rejection(CertificateProblem.BUDGET_EXHAUSTED, [ROOT], leaf(good[0]), *expired, *good)
+    assert parts <= 1000
 
 
 def test_constraints_that_a_peer_makes_up_are_not_compared_with_anything(monkeypatch: pytest.MonkeyPatch) -> None:

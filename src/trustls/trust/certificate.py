@@ -71,6 +71,7 @@ class Fault(NamedTuple):
 
 _EMAIL_ADDRESS: Final = _der.undotted("1.2.840.113549.1.9.1")
 _MAX_CERTIFICATE: Final = 1 << 16
+_MAX_LOOKED_AT: Final = 64
 
 
 class Certificate:
@@ -256,10 +257,16 @@ class Certificate:
         if self.subject:
             return brief(self.subject)
         try:
-            names = (*self.dns_names, *self.uris, *self.emails, *map(str, self.ip_addresses))
+            # It is asked for once for each path that is tried: of a crowd of names, some are enough.
+            names = dict(reversed(self.alternative_names[:_MAX_LOOKED_AT]))
         except CertificateRejected:
-            names = ()
-        return shown(names[0]) if names else f"serial number {self.serial_number:x}"
+            names = {}
+        for form in (NameForm.DNS, NameForm.URI, NameForm.EMAIL):
+            if form in names:
+                return shown(names[form].decode("ascii"))
+        if NameForm.IP in names:
+            return str(ipaddress.ip_address(names[NameForm.IP]))
+        return self._plain_title
 
     @property
     def x509(self) -> x509.Certificate:

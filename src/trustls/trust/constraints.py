@@ -33,11 +33,14 @@ def constrained_names(certificate: Certificate) -> list[tuple[int, bytes]]:
 
 
 def comparisons(names: list[tuple[int, bytes]], constraints: NameConstraints) -> int:
-    """How many comparisons `constraint_fault` will make at most, long directory names counted for their length."""
+    """How many comparisons `constraint_fault` will make at most, long directory names counted for their length.
+
+    Each name and each subtree counts for two more, whatever there is to compare it with: it is made ready for that.
+    """
     bases = constraints.permitted + constraints.excluded
     by_form = Counter(form for form, _ in bases)
     long_names = sum(len(content) for form, content in (*bases, *names) if form == NameForm.DIRECTORY) // 16
-    return sum(by_form[form] for form, _ in names) + (long_names if by_form[NameForm.DIRECTORY] else 0)
+    return 2 * (len(bases) + len(names)) + long_names + sum(by_form[form] for form, _ in names)
 
 
 def constraint_fault(ca: Certificate, certificate: Certificate, names: list[tuple[int, bytes]]) -> Fault | None:
@@ -164,15 +167,12 @@ def _email_address(name: bytes) -> tuple[bytes, bytes] | None:
     host = host.lower()
     if not at or not local or b"@" in local or not is_dns_name(host):
         return None
-    return local, host
+    # The local part is compared exactly, the host without regard to case (RFC 5280 7.5).
+    return local + b"@" + host, host
 
 
 def _email_within(name: tuple[bytes, bytes], base: bytes, _widest: bool) -> bool:
-    local, host = name
-    if b"@" in base:
-        # The local part is compared exactly, the host without regard to case (RFC 5280 7.5).
-        return local + b"@" + host == base
-    return host.endswith(base) if base[:1] == b"." else host == base
+    return base in name or (base[:1] == b"." and name[1].endswith(base))
 
 
 def _uri_host(name: bytes) -> bytes | None:
@@ -190,28 +190,33 @@ def _uri_within(host: bytes, base: bytes, _widest: bool) -> bool:
     return host.endswith(base) if base[:1] == b"." else host == base
 
 
-_NormalizedName: TypeAlias = "tuple[frozenset[tuple[bytes, object]], ...]"
-
-
 @lru_cache(maxsize=256)
-def _directory_name(name: bytes) -> _NormalizedName | None:
+def _directory_name(name: bytes) -> bytes | None:
+    """The name in one spelling, in which that of every name above it is the beginning."""
     if len(name) > _MAX_DIRECTORY_NAME:
         return None
     # RFC 5280 7.1: compared without regard to case, string type or repeated spaces, so that no other spelling of an
     # excluded name slips through.
-    return tuple(
-        frozenset((oid, _folded(tag, value)) for oid, tag, value in rdn)
+    return b"".join(
+        _prefixed(b"".join(sorted({_prefixed(oid) + _prefixed(_folded(tag, value)) for oid, tag, value in rdn})))
         for rdn in DistinguishedName(name).relative_names()
     )
 
 
-def _directory_within(name: _NormalizedName, base: _NormalizedName, _widest: bool) -> bool:
-    return name[: len(base)] == base
+def _directory_within(name: bytes, base: bytes, _widest: bool) -> bool:
+    return name.startswith(base)
 
 
-def _folded(tag: int, value: bytes) -> object:
+def _folded(tag: int, value: bytes) -> bytes:
     text = _der.string(tag, value)
-    return (tag, value) if text is None else " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    if text is None:
+        return bytes([tag]) + value
+    # No string type has the tag zero.
+    return b"\0" + " ".join(unicodedata.normalize("NFKC", text).casefold().split()).encode()
+
+
+def _prefixed(content: bytes) -> bytes:
+    return len(content).to_bytes(4, "big") + content
 
 
 def _as_it_stands(base: bytes) -> bytes:

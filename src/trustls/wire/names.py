@@ -6,6 +6,7 @@ A name is its exact DER, outer SEQUENCE included: two names are the same when th
 
 from __future__ import annotations
 
+import functools
 import unicodedata
 from typing import Final, NoReturn
 
@@ -189,12 +190,20 @@ def is_misleading(character: str) -> bool:
     return category[0] == "C" or category in {"Zl", "Zp"} or (category == "Zs" and character != " ")
 
 
+@functools.lru_cache(maxsize=256)
 def brief(name: DistinguishedName) -> str:
-    """The RFC 4514 text of a name for a message: at most 256 characters, and little work even for a huge name."""
+    """The RFC 4514 text of a name for a message: at most 256 characters, and little work even for a huge name.
+
+    The last few hundred are remembered: a peer that sends a crowd of certificates of one name is told of each of them.
+    """
     if len(name.der) > 2048:
         return f"<a name of {len(name.der)} bytes>"
-    text = name.rfc4514()
-    return text if len(text) <= 256 else text[:253] + "..."
+    text = ""
+    for rdn in reversed(name.relative_names()):
+        text += ("," if text else "") + "+".join(_attribute_text(*attribute) for attribute in rdn)
+        if len(text) > 256:
+            return text[:253] + "..."
+    return text
 
 
 def shown(text: str) -> str:
