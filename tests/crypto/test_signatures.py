@@ -6,6 +6,7 @@ import itertools
 import pytest
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, mldsa, rsa, x25519
 
+from tests.trust.issuing import rsa_key_with_exponent_of
 from trustls.crypto.signatures import (
     PKCS1_SCHEMES,
     TLS13_SCHEMES,
@@ -138,6 +139,16 @@ def test_signature_of_a_short_rsa_key_is_not_believed() -> None:
     pkcs1 = short.sign(MESSAGE, padding.PKCS1v15(), hashes.SHA256())
     with pytest.raises(WrongKey):
         verify(short.public_key(), S.RSA_PKCS1_SHA256, pkcs1, MESSAGE)
+
+
+@pytest.mark.parametrize("scheme", RSA_SCHEMES)
+def test_signature_of_an_rsa_key_with_a_long_exponent_is_not_verified(scheme: SignatureScheme) -> None:
+    """It would take up to a hundred times as long, which a client that need not be verified could make a server do."""
+    slow = rsa_key_with_exponent_of(34)
+    with pytest.raises(WrongKey):
+        verify(slow.public_key(), scheme, sign(slow, scheme, MESSAGE), MESSAGE)
+    usual = rsa_key_with_exponent_of(33)
+    verify(usual.public_key(), scheme, sign(usual, scheme, MESSAGE), MESSAGE)
 
 
 def test_tls12_reads_an_ecdsa_scheme_as_its_hash_alone() -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
@@ -133,6 +135,19 @@ def dns(*names: str) -> list[x509.GeneralName]:
 
 def raw(oid: str, content: bytes) -> x509.UnrecognizedExtension:
     return x509.UnrecognizedExtension(x509.ObjectIdentifier(oid), content)
+
+
+@functools.cache
+def rsa_key_with_exponent_of(bits: int) -> rsa.RSAPrivateKey:
+    """An RSA key whose public exponent has so many bits."""
+    plain = rsa.generate_private_key(65537, 3072).private_numbers()
+    p, q = plain.p, plain.q
+    group = (p - 1) * (q - 1)
+    e = next(e for e in itertools.count((1 << bits - 1) + 1, 2) if math.gcd(e, group) == 1)
+    d = pow(e, -1, group)
+    return rsa.RSAPrivateNumbers(
+        p, q, d, d % (p - 1), d % (q - 1), plain.iqmp, rsa.RSAPublicNumbers(e, p * q)
+    ).private_key()
 
 
 def marked_for_pss(certificate: x509.Certificate) -> bytes:

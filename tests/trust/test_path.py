@@ -11,7 +11,21 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, m
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import verification
 
-from tests.trust.issuing import CLIENT, DAY, NOW, SERVER, Issued, authority, dn, dns, issue, leaf, raw, usage
+from tests.trust.issuing import (
+    CLIENT,
+    DAY,
+    NOW,
+    SERVER,
+    Issued,
+    authority,
+    dn,
+    dns,
+    issue,
+    leaf,
+    raw,
+    rsa_key_with_exponent_of,
+    usage,
+)
 from tests.trust.verifying import rejection, verified
 from trustls.errors import AlertDescription, CertificateProblem, CertificateRejected
 from trustls.trust import signatures
@@ -397,6 +411,18 @@ def test_refused_signatures_are_named(key: Any, digest: hashes.HashAlgorithm, na
 def test_weak_keys_are_refused_in_leaf_and_root(root: Issued, key: Any) -> None:
     error = rejection(CertificateProblem.WEAK_KEY, [root], leaf(root, key=key))
     assert "accepted are" in error.detail
+
+
+def test_an_rsa_key_that_takes_long_to_verify_is_refused(root: Issued) -> None:
+    """With the usual exponent a signature takes 50 us, with one of 3072 bits 8 ms."""
+    for bits in (33, 34, 3000):
+        alice = leaf(root, key=rsa_key_with_exponent_of(bits))
+        if bits == 33:
+            assert verified([root], alice)
+            continue
+        error = rejection(CertificateProblem.WEAK_KEY, [root], alice)
+        assert error.found == f"RSA with an odd exponent of {bits} bits"
+        assert error.expected == "odd exponents of at most 33 bits, such as 65537"
 
 
 def test_a_key_for_pss_alone_verifies_pss_alone() -> None:

@@ -71,6 +71,8 @@ PKCS1_SCHEMES: tuple[SignatureScheme, ...] = tuple(_RSA_PKCS1)
 
 MIN_RSA_BITS = 2048
 MAX_RSA_BITS = 8192
+MAX_RSA_EXPONENT_BITS = 33
+"""A verification takes as long as the exponent is, up to a hundred times what it takes with the usual one."""
 
 
 class BadSignature(ValueError):
@@ -116,6 +118,12 @@ def schemes_of_private_key(key: PrivateKey) -> tuple[SignatureScheme, ...]:
     return tuple(scheme for scheme, kind in _MLDSA_PRIVATE.items() if isinstance(key, kind))
 
 
+def has_usual_exponent(key: rsa.RSAPublicKey) -> bool:
+    """Whether the public exponent is odd, and of no more than `MAX_RSA_EXPONENT_BITS`."""
+    exponent = key.public_numbers().e
+    return bool(exponent & 1) and exponent.bit_length() <= MAX_RSA_EXPONENT_BITS
+
+
 def is_rsa_key(key: PublicKey) -> bool:
     """Whether `key` is an RSA key."""
     return _is_rsa_public(key)
@@ -157,12 +165,12 @@ def verify(
                 key.verify(signature, message, algorithm)
                 return
         elif scheme in _RSA_PSS:
-            if _is_rsa_public(key) and MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS:
+            if _is_rsa_public(key) and MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS and has_usual_exponent(key):
                 pss, algorithm_hash = _RSA_PSS[scheme]
                 key.verify(signature, message, pss, algorithm_hash)
                 return
         elif scheme in _RSA_PKCS1:
-            if _is_rsa_public(key) and MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS:
+            if _is_rsa_public(key) and MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS and has_usual_exponent(key):
                 key.verify(signature, message, padding.PKCS1v15(), _RSA_PKCS1[scheme])
                 return
         elif scheme is _S.ED25519:

@@ -14,6 +14,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, padding, rsa
 
+from trustls.crypto.signatures import MAX_RSA_EXPONENT_BITS, has_usual_exponent
 from trustls.errors import CertificateProblem, CertificateRejected, DecodeError
 from trustls.trust.cache import BoundedCache
 from trustls.trust.certificate import Certificate, Fault
@@ -43,9 +44,14 @@ def _key_fault(certificate: Certificate) -> Fault | None:
         return Fault.of(error)
     if isinstance(key, rsa.RSAPublicKey):
         bits = key.key_size
-        if MIN_RSA_BITS <= bits <= MAX_RSA_BITS and bits % 8 == 0:
+        if not (MIN_RSA_BITS <= bits <= MAX_RSA_BITS and bits % 8 == 0):
+            found, expected = f"{bits} bits of RSA", f"{MIN_RSA_BITS} to {MAX_RSA_BITS}, in steps of 8"
+        elif has_usual_exponent(key):
             return None
-        found, expected = f"{bits} bits of RSA", f"{MIN_RSA_BITS} to {MAX_RSA_BITS}, in steps of 8"
+        else:
+            exponent = key.public_numbers().e
+            found = f"RSA with an {'odd' if exponent & 1 else 'even'} exponent of {exponent.bit_length()} bits"
+            expected = f"odd exponents of at most {MAX_RSA_EXPONENT_BITS} bits, such as 65537"
     elif isinstance(key, ec.EllipticCurvePublicKey):
         # A curve is named. One that is spelled out may differ from that name in one number (CVE-2020-0601).
         if certificate.spki_algorithm in _CURVES:
