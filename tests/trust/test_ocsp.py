@@ -17,7 +17,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.trust.issuing import DAY, NOW, Issued, authority, issue, leaf, raw, usage
+from tests.trust.issuing import DAY, NOW, Issued, authority, dns, issue, leaf, raw, usage
 from tests.trust.revoking import (
     ECDSA_SHA1,
     UNKNOWN,
@@ -28,13 +28,18 @@ from tests.trust.revoking import (
     extension,
     oid,
     response,
+    revocation_list,
     revoked_status,
     tlv,
 )
-from trustls.errors import AlertDescription, CertificateProblem, ConfigError
+from trustls.errors import AlertDescription, CertificateProblem, CertificateRejected, ConfigError
 from trustls.trust.certificate import Certificate, Fault
+from trustls.trust.names import ServerName
 from trustls.trust.ocsp import MAX_SKEW, check_own_staple, requires_staple, staple_fault, stapled_answer
+from trustls.trust.revocation import Revocation
+from trustls.trust.roots import RootCertStore
 from trustls.trust.signatures import data_fault
+from trustls.trust.verifiers import RootsServerVerifier
 
 HOUR = 3600.0
 
@@ -276,6 +281,25 @@ def test_a_responder_below_another_responder_is_refused(pki: Issuers) -> None:
     assert "which CN=Responder certified and not CN=CA itself" in bad(pki.path, der)
 
 
+@pytest.mark.parametrize("no_check", [True, False])
+def test_a_responder_that_a_crl_lists_is_refused(pki: Issuers, no_check: bool) -> None:
+    """id-pkix-ocsp-nocheck says that it need not be looked up, not that a CRL at hand is to be forgotten."""
+    responder = delegate(pki.ca, extra=[(x509.OCSPNoCheck(), False)] if no_check else [])
+    der = response(responder, answer(pki.alice, pki.ca), certificates=[responder])
+    others = revocation_list(pki.ca, leaf(pki.ca))
+    for crls in ([], [others], [others, revocation_list(pki.root)]):
+        assert staple_fault(der, pki.path, now=NOW, revocation=Revocation(crls=crls)) is None
+    lists = revocation_list(pki.ca, responder)
+    for depth in ("chain", "end-entity"):
+        revocation = Revocation(crls=[lists], depth=depth, unknown="allow")
+        said = bad(pki.path, der, revocation=revocation)
+        assert "signed by CN=Responder, and CN=Responder (serial number" in said
+        assert "was revoked" in said
+    told, known = stapled_answer(der, pki.path, policy="stapled", now=NOW, revocation=Revocation(crls=[lists]))
+    assert told is not None
+    assert not known
+
+
 def test_of_several_responders_of_one_name_the_one_that_signed_counts(pki: Issuers) -> None:
     others = [delegate(pki.ca), delegate(pki.root)]
     der = response(pki.responder, answer(pki.alice, pki.ca), certificates=[*others, pki.responder])
@@ -490,6 +514,22 @@ def test_must_staple_is_the_tls_feature_5(
     assert requires_staple(leaf(pki.ca, extra=extra).certificate) is expected
 
 
+@pytest.mark.parametrize("place", [1, 2])
+def test_a_ca_demands_a_staple_for_all_below_it(place: int) -> None:
+    """RFC 7633 4.2.2: what it issues ought to say so itself, and is held to it if it does not."""
+    root = authority("CN=Root", extra=[_MUST_STAPLE] if place == 2 else [])
+    ca = authority("CN=CA", root, extra=[_MUST_STAPLE] if place == 1 else [])
+    alice = leaf(ca)
+    path = alice.certificate, ca.certificate, root.certificate
+    told, known = stapled_answer(b"", path, policy="stapled", now=NOW)
+    assert told is not None
+    assert told.problem is CertificateProblem.STAPLE_MISSING
+    assert f"what the CA {path[place].title} issues" in told.detail
+    assert not known
+    assert stapled_answer(response(ca, answer(alice, ca)), path, policy="stapled", now=NOW) == (None, True)
+    assert stapled_answer(b"", path, policy="off", now=NOW) == (None, False)
+
+
 def test_a_response_decides_under_every_policy_but_off(pki: Issuers) -> None:
     gone = response(pki.ca, answer(pki.alice, pki.ca, revoked_status()))
     for policy in ("stapled", "required"):
@@ -518,6 +558,29 @@ def test_without_a_response_the_policy_and_the_certificate_decide(pki: Issuers) 
         assert told.remedy
         assert ("must-staple" in told.detail) == (path is strict)
         assert not known
+
+
+def test_a_client_goes_by_its_crls_and_by_the_cas_of_the_path(pki: Issuers) -> None:
+    def taken(verifier: RootsServerVerifier, der: bytes, *chain: Issued) -> str:
+        sent = tuple(one.certificate for one in chain)
+        try:
+            verifier.verify_server(sent, ServerName("a.example"), now=NOW, ocsp_response=der)
+        except CertificateRejected as error:
+            return error.reason.name
+        return "taken"
+
+    strict = authority("CN=Strict", pki.root, extra=[_MUST_STAPLE])
+    plain = RootsServerVerifier(RootCertStore([pki.root.x509]), ocsp="stapled")
+    bob = leaf(strict, names=dns("a.example"))
+    assert taken(plain, b"", bob, strict) == "STAPLE_MISSING"
+    assert taken(plain, response(strict, answer(bob, strict)), bob, strict) == "taken"
+
+    alice = leaf(pki.ca, names=dns("a.example"))
+    der = response(pki.responder, answer(alice, pki.ca), certificates=[pki.responder])
+    assert taken(plain, der, alice, pki.ca) == "taken"
+    crls = Revocation(crls=[revocation_list(pki.ca, pki.responder)], unknown="allow")
+    knowing = RootsServerVerifier(RootCertStore([pki.root.x509]), ocsp="stapled", crls=crls)
+    assert taken(knowing, der, alice, pki.ca) == "BAD_STAPLE"
 
 
 def test_an_unknown_policy_is_refused(pki: Issuers) -> None:

@@ -28,7 +28,7 @@ from tests.trust.revoking import (
 )
 from trustls.errors import AlertDescription, CertificateProblem, CertificateRejected, ConfigError
 from trustls.trust.certificate import Certificate, Fault
-from trustls.trust.crl import CertificateRevocationList, CrlStore
+from trustls.trust.crl import CertificateRevocationList, CrlStore, distribution_points
 from trustls.trust.path import Purpose, verify_path
 from trustls.trust.revocation import Revocation
 from trustls.trust.roots import RootCertStore
@@ -329,6 +329,48 @@ def test_a_crl_of_the_same_name_by_another_key_is_of_another_ca(chain: Chain) ->
     assert found(chain.path, *crls, revocation_list(chain.middle)) is None
 
 
+@dataclass(frozen=True)
+class Rollover:
+    """A CA with a new key, which certified its old one, under which alice's certificate was issued."""
+
+    new: Issued
+    old: Issued
+    alice: Issued
+
+    @property
+    def path(self) -> tuple[Certificate, ...]:
+        return self.alice.certificate, self.old.certificate, self.new.certificate
+
+
+@pytest.fixture(scope="module")
+def rollover() -> Rollover:
+    new = authority("CN=CA")
+    old = authority("CN=CA", new)
+    return Rollover(new, old, leaf(old))
+
+
+@pytest.mark.parametrize("key_identifier", [True, False])
+def test_a_ca_with_a_new_key_signs_crls_for_what_the_old_one_signed(rollover: Rollover, key_identifier: bool) -> None:
+    """RFC 5280 6.3.3 (f): the name is the CA's, and in the path the one key vouches for the other."""
+    good = revocation_list(rollover.new, key_identifier=key_identifier)
+    lists = revocation_list(rollover.new, rollover.alice, number=2, key_identifier=key_identifier)
+    assert found(rollover.path, good) is None
+    for unknown in ("refuse", "allow"):
+        assert found(rollover.path, lists, unknown=unknown) == ("CN=alice", CertificateProblem.REVOKED)
+
+
+def test_of_a_ca_with_two_keys_a_crl_by_a_third_one_says_nothing(rollover: Rollover) -> None:
+    third = revocation_list(authority("CN=CA"), rollover.alice)
+    assert found(rollover.path, third) == ("CN=CA", CertificateProblem.REVOCATION_UNKNOWN)
+    forged = revocation_list(rollover.new, rollover.alice, signer=authority("CN=CA"))
+    assert found(rollover.path, forged, unknown="allow") == ("CN=CA", CertificateProblem.REVOCATION_UNKNOWN)
+
+
+def test_a_ca_of_another_name_above_signs_no_crls_for_those_below(chain: Chain) -> None:
+    lists = revocation_list(chain.middle, chain.alice, signer=chain.root, key_identifier=False)
+    assert found(chain.path, revocation_list(chain.root), lists) == ("CN=alice", CertificateProblem.REVOCATION_UNKNOWN)
+
+
 def test_crls_without_a_key_identifier_are_told_apart_by_their_signatures(chain: Chain) -> None:
     again = authority("CN=Middle", chain.root)
     old = revocation_list(again, chain.alice, number=57, key_identifier=False)
@@ -379,6 +421,23 @@ def test_crls_may_be_split_by_kind_and_by_distribution_point(chain: Chain) -> No
     assert found((bob.certificate, *above), *crls) == ("CN=bob", CertificateProblem.REVOKED)
     carol = leaf(chain.middle, "CN=carol")
     assert found((carol.certificate, *above), *crls) == ("CN=carol", CertificateProblem.REVOCATION_UNKNOWN)
+
+
+def test_of_many_split_crls_the_distribution_points_are_read_once(
+    chain: Chain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice = leaf(chain.middle, extra=[points(*[f"http://crl/{number}" for number in range(20)])])
+    crls = [revocation_list(chain.middle, scope=only(names=uri(f"http://crl/{number}"))) for number in range(19, 59)]
+    read: list[Certificate] = []
+
+    def reading(certificate: Certificate) -> tuple[tuple[int, bytes], ...]:
+        read.append(certificate)
+        return distribution_points(certificate)
+
+    monkeypatch.setattr("trustls.trust.crl.distribution_points", reading)
+    path = (alice.certificate, *chain.path[1:])
+    assert found(path, revocation_list(chain.root), *crls) is None
+    assert read == [alice.certificate]
 
 
 # -- Together with a stapled OCSP response -----------------------------------------------------------------------------

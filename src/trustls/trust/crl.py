@@ -241,12 +241,7 @@ class CertificateRevocationList:
         Raises:
             CertificateRejected: MALFORMED, the certificate's cRLDistributionPoints cannot be read.
         """
-        if certificate.issuer.der != self.issuer.der:
-            return False
-        scope = self.scope
-        if scope.only_cas if not certificate.is_ca else scope.only_users:
-            return False
-        return not scope.names or any(name in scope.names for name in distribution_points(certificate))
+        return bool(covering((self,), certificate))
 
     def is_like(self, other: CertificateRevocationList) -> bool:
         """Whether the two are of the same issuer, key and scope, so that the newer one takes the place of the older."""
@@ -258,6 +253,31 @@ class CertificateRevocationList:
 
 
 CrlSource: TypeAlias = CertificateRevocationList | x509.CertificateRevocationList | bytes
+
+
+def covering(
+    crls: Iterable[CertificateRevocationList], certificate: Certificate
+) -> tuple[CertificateRevocationList, ...]:
+    """Those CRLs that cover a certificate, in their order; see `CertificateRevocationList.covers`.
+
+    A CA may have split its CRLs into hundreds, so that the certificate's distribution points are read once for all.
+
+    Raises:
+        CertificateRejected: MALFORMED, the certificate's cRLDistributionPoints are asked for, and cannot be read.
+    """
+    found = []
+    points: frozenset[tuple[int, bytes]] | None = None
+    for crl in crls:
+        scope = crl.scope
+        if certificate.issuer.der != crl.issuer.der or (scope.only_cas if not certificate.is_ca else scope.only_users):
+            continue
+        if scope.names:
+            if points is None:
+                points = frozenset(distribution_points(certificate))
+            if points.isdisjoint(scope.names):
+                continue
+        found.append(crl)
+    return tuple(found)
 
 
 def distribution_points(certificate: Certificate) -> tuple[tuple[int, bytes], ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cryptography.x509 import ocsp
 
@@ -21,6 +21,9 @@ from trustls.trust.signatures import data_fault, key_fault, signature_fault
 from trustls.wire import der as _der
 from trustls.wire.names import DistinguishedName, brief
 
+if TYPE_CHECKING:
+    from trustls.trust.revocation import Revocation
+
 MAX_AGE: Final = 86_400.0
 """How old a response without nextUpdate may be, in seconds."""
 
@@ -28,12 +31,12 @@ MAX_SKEW: Final = 300
 """How far the clocks of the CA and of this side may be apart, in seconds."""
 
 
-def requires_staple(leaf: Certificate) -> bool:
+def requires_staple(certificate: Certificate) -> bool:
     """Whether a certificate demands that its holder staples an OCSP response: "must-staple" (RFC 7633).
 
-    One whose TLS feature extension cannot be read demands it, too.
+    One whose TLS feature extension cannot be read demands it, too. A CA demands it of all that it issues.
     """
-    value = leaf.extension(_TLS_FEATURE)
+    value = certificate.extension(_TLS_FEATURE)
     if value is None:
         return False
     try:
@@ -44,16 +47,22 @@ def requires_staple(leaf: Certificate) -> bool:
 
 
 def stapled_answer(
-    response: bytes, path: tuple[Certificate, ...], *, policy: str, now: float
+    response: bytes,
+    path: tuple[Certificate, ...],
+    *,
+    policy: str,
+    now: float,
+    revocation: Revocation | None = None,
 ) -> tuple[Fault | None, bool]:
     """What a stapled response, or the lack of one, means for the leaf of a verified path.
 
     Args:
         response: the OCSPResponse as it came; empty when none came.
         path: from the leaf to the root, both included, with every signature verified.
-        policy: "stapled" refuses a response that proves nothing, and the lack of one where the leaf demands it;
-            "required" refuses the lack of one always; "off" looks at nothing.
+        policy: "stapled" refuses a response that proves nothing, and the lack of one where the leaf demands it, or a CA
+            above it for all that is below; "required" refuses the lack of one always; "off" looks at nothing.
         now: the time, in seconds since 1970.
+        revocation: the CRLs that a responder of the CA is looked up in, if there are any.
 
     Returns:
         What is wrong with the leaf, if anything; and whether it is known to be good.
@@ -66,11 +75,18 @@ def stapled_answer(
     if policy == "off":
         return None, False
     if response:
-        fault = staple_fault(response, path, now=now)
+        fault = staple_fault(response, path, now=now, revocation=revocation)
         return fault, fault is None
     leaf = path[0]
-    if requires_staple(leaf):
+    # RFC 7633 4.2.2: what a CA's certificate demands holds for all that the CA issues.
+    demanding = next((one for one in path if requires_staple(one)), None)
+    if demanding is leaf:
         why = f"{leaf.title} may be used with a stapled OCSP response only (must-staple, RFC 7633), and none came"
+    elif demanding is not None:
+        why = (
+            f"what the CA {demanding.title} issues may be used with a stapled OCSP response only (must-staple, "
+            f"RFC 7633), and none came with {leaf.title}"
+        )
     elif policy == "required":
         why = f"none came with {leaf.title}"
     else:
@@ -85,18 +101,25 @@ def stapled_answer(
 
 
 def staple_fault(
-    response: bytes, path: tuple[Certificate, ...], *, now: float, max_age: float = MAX_AGE
+    response: bytes,
+    path: tuple[Certificate, ...],
+    *,
+    now: float,
+    max_age: float = MAX_AGE,
+    revocation: Revocation | None = None,
 ) -> Fault | None:
     """Why a stapled response does not prove that the leaf of a verified path is good; None when it does.
 
     It proves that when it is for this certificate of this issuer, signed by the issuer or by a responder that the
-    issuer certified for that (RFC 6960 4.2.2.2), and current. The responder's own revocation is not looked up.
+    issuer certified for that (RFC 6960 4.2.2.2), and current. A responder that a CRL here lists is not believed, its
+    id-pkix-ocsp-nocheck or not; one that no CRL here covers is (RFC 6960 4.2.2.2.1 leaves that open).
 
     Args:
         response: the OCSPResponse as it came.
         path: from the leaf to the root, both included, with every signature verified; two at least.
         now: the time, in seconds since 1970.
         max_age: how old a response without nextUpdate may be, in seconds.
+        revocation: the CRLs that a responder is looked up in, if there are any.
     """
     leaf, issuer = path[0], path[1]
     try:
@@ -111,7 +134,7 @@ def staple_fault(
     if not answers:
         return _is_for_another(leaf)
     second = math.floor(now)
-    fault = _signature_fault(parsed, response, issuer, second)
+    fault = _signature_fault(parsed, response, path, second, revocation)
     if fault is not None:
         return fault
     faults = [_answer_fault(answer, leaf, second, max_age) for answer in answers]
@@ -359,8 +382,11 @@ def _key_bits(certificate: Certificate) -> bytes:
     return spki[start + 1 : stop]
 
 
-def _signature_fault(parsed: _Response, response: bytes, issuer: Certificate, second: int) -> Fault | None:
-    """Why the response is not signed on behalf of the issuer (RFC 6960 4.2.2.2)."""
+def _signature_fault(
+    parsed: _Response, response: bytes, path: tuple[Certificate, ...], second: int, revocation: Revocation | None
+) -> Fault | None:
+    """Why the response is not signed on behalf of the issuer of the path's leaf (RFC 6960 4.2.2.2)."""
+    issuer = path[1]
     faults = []
     if parsed.is_by(issuer):
         fault = _signed_fault(parsed, response, issuer)
@@ -374,7 +400,11 @@ def _signature_fault(parsed: _Response, response: bytes, issuer: Certificate, se
             continue
         if responder.spki == issuer.spki or not parsed.is_by(responder):
             continue
-        fault = _responder_fault(responder, issuer, second) or _signed_fault(parsed, response, responder)
+        fault = (
+            _responder_fault(responder, issuer, second)
+            or _signed_fault(parsed, response, responder)
+            or _revoked_responder_fault(responder, path, second, revocation)
+        )
         if fault is None:
             return None
         faults.append(fault)
@@ -436,6 +466,20 @@ def _responder_fault(responder: Certificate, issuer: Certificate, second: int) -
     if fault is not None:
         return fault._replace(problem=CertificateProblem.BAD_STAPLE, detail=f"{what}: {fault.detail}")
     return None
+
+
+def _revoked_responder_fault(
+    responder: Certificate, path: tuple[Certificate, ...], second: int, revocation: Revocation | None
+) -> Fault | None:
+    """That a CRL here lists the responder."""
+    found = None if revocation is None else revocation.fault((responder, *path[1:]), now=second, leaf_known=True)
+    if found is None or found[0] is not responder or found[1].problem is not CertificateProblem.REVOKED:
+        return None  # What is wrong with the CAs themselves is said of the path.
+    return _bad(
+        f"the stapled OCSP response is signed by {responder.title}, and {found[1].detail}",
+        expected="a responder that is not revoked",
+        found=found[1].found,
+    )
 
 
 def _answer_fault(answer: _Answer, leaf: Certificate, second: int, max_age: float) -> Fault | None:

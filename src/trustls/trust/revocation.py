@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol, TypeAlias
 
 from trustls.errors import CertificateProblem, CertificateRejected, ConfigError
 from trustls.trust.cache import BoundedCache
 from trustls.trust.certificate import Certificate, Fault
-from trustls.trust.crl import CertificateRevocationList, CrlSource, CrlStore, revoked_fault, utc
+from trustls.trust.crl import CertificateRevocationList, CrlSource, CrlStore, covering, revoked_fault, utc
 from trustls.trust.extensions import KeyUsage
 from trustls.trust.signatures import data_fault
 from trustls.wire.names import brief
@@ -30,7 +30,8 @@ class Revocation:
     """Certificates are looked up in CRLs, and this is what follows.
 
     A certificate is good when a CRL that covers it, signed by the CA above it in the path and not out of date, does not
-    list it. One that such a CRL lists is refused, whatever else is set, and even if the CRL is out of date by now.
+    list it. One that such a CRL lists is refused, whatever else is set, and even if the CRL is out of date by now. Of a
+    CA with a new key, which certified the other one in the path, a CRL by either key counts.
 
     Attributes:
         crls: a `CrlStore`; or something whose `current` is one, which is asked anew each time (`Reloading`); or CRLs,
@@ -93,7 +94,9 @@ class Revocation:
             certificate = path[index]
             if certificate == path[-1]:
                 continue
-            fault = self._fault_of(certificate, path[index + 1], store, second)
+            # RFC 5280 6.3.3 (f): a CA has one name and may have several keys, which vouch for one another.
+            issuers = [one for one in path[index + 1 :] if one.subject.der == certificate.issuer.der]
+            fault = self._fault_of(certificate, issuers, store, second)
             if fault is None:
                 continue
             if fault.problem is CertificateProblem.REVOKED:
@@ -102,23 +105,25 @@ class Revocation:
                 found = certificate, fault
         return found
 
-    def _fault_of(self, certificate: Certificate, issuer: Certificate, store: CrlStore, second: int) -> Fault | None:
+    def _fault_of(
+        self, certificate: Certificate, issuers: Sequence[Certificate], store: CrlStore, second: int
+    ) -> Fault | None:
         crls = store.for_issuer(certificate.issuer)
         faults: list[Fault] = []
         answered = False
         settled: list[CertificateRevocationList] = []
         try:
-            crls = tuple([crl for crl in crls if crl.covers(certificate)])
+            crls = covering(crls, certificate)
         except CertificateRejected as error:
             return Fault.of(error)
         for crl in crls:
             # The newest come first, and an older one of the same kind has no say after them.
             if any(crl.is_like(one) for one in settled):
                 continue
-            fault = _issuer_fault(issuer, crl)
-            if fault is not None:
-                if not _is_of_other_key(issuer, crl):
-                    faults.append(fault)
+            unsigned = [fault for fault in [_issuer_fault(issuer, crl) for issuer in issuers] if fault is not None]
+            if len(unsigned) == len(issuers):
+                if not all(_is_of_other_key(issuer, crl) for issuer in issuers):
+                    faults.append(unsigned[0])
                 continue
             entry = crl.entry(certificate.serial_number)
             if entry is not None:

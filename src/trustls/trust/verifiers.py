@@ -242,11 +242,12 @@ class RootsServerVerifier:
             known = False
             # A certificate that demands a staple is rare, and so are staples: without either there is nothing to check.
             if policy is OcspPolicy.REQUIRED or (
-                policy is OcspPolicy.STAPLED and (ocsp_response or path[0].extension(_TLS_FEATURE) is not None)
+                policy is OcspPolicy.STAPLED
+                and (ocsp_response or any(one.extension(_TLS_FEATURE) is not None for one in path))
             ):
                 from trustls.trust.ocsp import stapled_answer
 
-                fault, known = stapled_answer(ocsp_response, path, policy=policy.value, now=now)
+                fault, known = stapled_answer(ocsp_response, path, policy=policy.value, now=now, revocation=revocation)
                 if fault is not None:
                     return path[0], fault
             return None if revocation is None else revocation.fault(path, now=now, leaf_known=known)
