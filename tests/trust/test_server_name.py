@@ -53,6 +53,7 @@ def test_dns_names(good: str) -> None:
         "", ".", "..", "a..b", ".example.com", "-a.example", "a-.example", "*.example.com", "exa mple.com", "a/b",
         "x" * 64, ".".join(["x" * 60] * 5), "1.2.3", "1.2.3.4.5", "256.1.1.1", "192.0.2.01", "example.1", "a\0b",
         "localhost:443", "https://example.com", "[192.0.2", "2001:db8::g", "example.com\n",
+        "[192.0.2.1]", "192.0.2.1%eth0", "192.0.2.1%.example.com", "0x7f000001", "a.0X7F", "0x",
     ],
 )  # fmt: skip
 def test_what_is_neither_is_a_config_error(bad: str) -> None:

@@ -105,7 +105,9 @@ def _parsed(text: str) -> tuple[str, IPAddress | None]:
     except ValueError:
         pass
     else:
-        return str(ip), ip
+        # An IPv4 address has neither brackets nor a zone (RFC 3986 3.2.2, RFC 4007 11).
+        if ip.version == 6 or text == str(ip):
+            return str(ip), ip
     _check_ascii("server name", text)
     name = text.lower().removesuffix(".")
     if not _is_host(name):
@@ -121,8 +123,8 @@ def _check_ascii(what: str, text: str) -> None:
 
 
 def _is_host(name: str) -> bool:
-    # A last label of digits alone could be read as an IPv4 address by another program.
-    return is_dns_name(name.encode()) and not name.rpartition(".")[2].isdigit()
+    # A last label that is a number could be read as an IPv4 address by another program, 0x7f000001 as 127.0.0.1.
+    return is_dns_name(name.encode()) and not _NUMBER.fullmatch(name.rpartition(".")[2])
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -299,6 +301,7 @@ def _normal_uri(text: str) -> str | None:
     return f"{scheme.lower()}://{user}{at}{host.lower()}{rest}"
 
 
+_NUMBER: Final = re.compile(r"\d+|0x[0-9a-f]*")
 _MAX_LOCAL_PART: Final = 64  # RFC 5321 4.5.3.1.1
 _MAX_URI: Final = 2048
 _ATOM: Final = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
