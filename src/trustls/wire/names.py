@@ -190,14 +190,14 @@ def is_misleading(character: str) -> bool:
     return category[0] == "C" or category in {"Zl", "Zp"} or (category == "Zs" and character != " ")
 
 
-@functools.lru_cache(maxsize=256)
 def brief(name: DistinguishedName) -> str:
-    """The RFC 4514 text of a name for a message: at most 256 characters, and little work even for a huge name.
+    """The RFC 4514 text of a name for a message: at most 256 characters, and little work even for a huge name."""
+    return _brief(name) if len(name.der) <= 2048 else f"<a name of {len(name.der)} bytes>"
 
-    The last few hundred are remembered: a peer that sends a crowd of certificates of one name is told of each of them.
-    """
-    if len(name.der) > 2048:
-        return f"<a name of {len(name.der)} bytes>"
+
+# A peer may send a crowd of certificates of one name, each of which is spoken of.
+@functools.lru_cache(maxsize=256)
+def _brief(name: DistinguishedName) -> str:
     text = ""
     for rdn in reversed(name.relative_names()):
         text += ("," if text else "") + "+".join(_attribute_text(*attribute) for attribute in rdn)
