@@ -374,3 +374,13 @@ def test_the_cache_is_safe_to_share() -> None:
     for thread in threads:
         thread.join()
     assert not errors
+
+
+def test_certificates_with_a_crowd_of_names_are_soon_forgotten() -> None:
+    """A name of three bytes takes forty times that, once it is read."""
+    crowd = leaf(authority("CN=Root"), names=dns("a") * 20_000).x509.public_bytes(Encoding.DER)
+    first = Certificate.from_der(crowd)
+    assert Certificate.from_der(crowd) is first
+    for number in range(8):
+        Certificate.from_der(crowd[:-2] + number.to_bytes(2, "big"))
+    assert Certificate.from_der(crowd) is not first

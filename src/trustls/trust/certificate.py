@@ -184,8 +184,9 @@ class Certificate:
                 found=error.detail,
                 remedy="put a whole and unchanged certificate in its place; if it is as the CA made it, issue it anew",
             ) from None
-        # What is read later costs memory as well: about four times the DER.
-        _PARSED.put(der, certificate, len(der) * 5 + 2048)
+        # What is read later costs memory as well: about four times the DER, and far more for a crowd of short names.
+        read = sum([len(content) for oid, (_, content) in certificate._extensions.items() if oid in _READERS])
+        _PARSED.put(der, certificate, len(der) * 5 + read * 24 + 2048)
         return certificate
 
     @classmethod
