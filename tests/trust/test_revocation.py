@@ -668,6 +668,26 @@ def test_openssl_agrees(name: str, tmp_path: Path, require_peer: Callable[[str],
     assert (done.returncode == 0) == case.good, done.stderr.decode()
 
 
+@pytest.mark.parametrize("listed", [True, False])
+def test_openssl_agrees_about_the_crl_of_a_new_key(
+    rollover: Rollover, listed: bool, tmp_path: Path, require_peer: Callable[[str], str]
+) -> None:
+    crl = revocation_list(rollover.new, *([rollover.alice] if listed else []))
+    assert (found(rollover.path, crl) is not None) == listed
+    done = subprocess.run(
+        [
+            *(require_peer("openssl"), "verify", "-crl_check", "-attime", str(int(NOW))),
+            *("-CAfile", write(tmp_path, "root.pem", cert_pem(rollover.new))),
+            *("-untrusted", write(tmp_path, "old.pem", cert_pem(rollover.old))),
+            *("-CRLfile", write(tmp_path, "crl.pem", crl_pem(crl))),
+            write(tmp_path, "leaf.pem", cert_pem(rollover.alice)),
+        ],
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode != 0) == listed, done.stderr.decode()
+
+
 _CA_CONFIG = """
 [ca]
 default_ca = here
