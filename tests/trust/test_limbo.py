@@ -43,6 +43,7 @@ DEVIATIONS = {
 _KEY_IDENTIFIERS = "key identifiers help to find the issuer; its signature proves it, and small CAs leave them out"
 _COMMON_NAME = "the common name is not used as a name, so it may say anything"
 _PURPOSE = "RFC 5280 allows it; a purpose that is named must fit all the same"
+_LEADING_PERIOD = "private CAs have it so, as OpenSSL and Go take it: it means all names below, and not that one itself"
 _ROOT_FORM = "how a root is made does not bear on whether it is believed: that it is among the roots does"
 _NO_SUFFIX_LIST = "needs the public suffix list, which changes every week; a wildcard has two labels behind it at least"
 _FLAG = "a critical flag on what is understood changes nothing"
@@ -52,6 +53,7 @@ PRIVATE = {
     "rfc5280::aki::cross-signed-root-missing-aki": _KEY_IDENTIFIERS,
     "rfc5280::aki::intermediate-missing-aki": _KEY_IDENTIFIERS,
     "rfc5280::aki::leaf-missing-aki": _KEY_IDENTIFIERS,
+    "rfc5280::nc::invalid-dnsname-leading-period": _LEADING_PERIOD,
     "rfc5280::san::underscore-dns": "hosts of containers are named so; RFC 1034 forbids it to hosts of the Internet",
     "rfc5280::ski::intermediate-missing-ski": _KEY_IDENTIFIERS,
     "webpki::aki::root-with-aki-all-fields": _ROOT_FORM,

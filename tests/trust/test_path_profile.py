@@ -156,6 +156,19 @@ def test_the_public_web_asks_more_of_the_form_of_an_intermediate(options: dict[s
         assert verified([odd], one, **WEB), "among the roots, what browsers' own roots lack is not asked of it"
 
 
+@pytest.mark.parametrize("which", ["permitted", "excluded"])
+def test_only_private_cas_constrain_dns_names_with_a_leading_period(which: str) -> None:
+    bases = dns(".example") if which == "permitted" else dns(".other")
+    constraints: dict[str, Any] = {which: bases}
+    top, middle = authority("CN=Top", **constraints), authority("CN=Middle", ROOT, **constraints)
+    for root, chain in ((top, [server(top)]), (ROOT, [server(middle), middle]), (middle, [server(middle)])):
+        assert verified([root], *chain, **PRIVATE)
+        error = rejection(CertificateProblem.AGAINST_PROFILE, [root], *chain, **WEB)
+        assert error.found == bases[0].value
+        assert "starts with a period" in error.detail
+        assert f"with {bases[0].value[1:]} in nameConstraints" in error.remedy
+
+
 def self_described(name: str, **fields: Any) -> Issued:
     """A root with an authorityKeyIdentifier."""
     plain = authority(name, serial_number=0x1234)

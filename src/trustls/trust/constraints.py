@@ -140,6 +140,9 @@ def _dns_name(name: bytes) -> tuple[bytes, bool] | None:
 
 def _dns_within(name: tuple[bytes, bool], base: bytes, widest: bool) -> bool:
     host, wildcard = name
+    # With a leading period a base means what is below it, and not itself, as for URIs: *.example.com is all of that.
+    if base[:1] == b".":
+        return (b"." + host if wildcard else host).endswith(base)
     # *.example.com stands for bar.example.com: excluding that excludes it (CVE-2025-61727).
     if wildcard and widest and base.partition(b".")[2] == host:
         return True

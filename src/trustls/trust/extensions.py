@@ -190,8 +190,9 @@ def _checked_base(form: int, content: bytes) -> tuple[int, bytes]:
             raise malformed("an iPAddress constraint that is no address and mask")
     elif form == NameForm.DNS:
         content = content.lower()
-        # RFC 5280 4.2.1.10 lets URI and email constraints start with a period, but not those for DNS names.
-        if content and not is_dns_name(content):
+        # RFC 5280 4.2.1.10 lets URI and email constraints start with a period, but not those for DNS names. They do all
+        # the same (errata 5997), in private CAs: the profile of the public web refuses it.
+        if content and not is_dns_name(content.removeprefix(b".")):
             raise malformed(f"the dNSName constraint {shown(content.decode())} is no DNS name")
     elif form == NameForm.EMAIL:
         local, at, host = content.rpartition(b"@")
