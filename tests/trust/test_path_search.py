@@ -90,6 +90,17 @@ def test_of_several_issuers_of_one_name_the_one_that_signed_is_found(monkeypatch
     assert work.signatures == 1 + 4, "without it, each root of that name is tried once"
 
 
+def test_of_a_hundred_roots_of_one_name_the_one_that_signed_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The CA of every cluster of Kubernetes is CN=kubernetes."""
+    roots = [authority("CN=kubernetes") for _ in range(100)]
+    middle = authority("CN=Middle", roots[60])
+    for which in (0, 31, 32, 99):
+        work = counted(monkeypatch)
+        assert verified(roots, leaf(roots[which]))[-1] == roots[which].certificate
+        assert (work.steps, work.signatures) == (1, 1)
+    assert verified(roots, leaf(middle), middle)[-1] == roots[60].certificate
+
+
 def test_a_key_identifier_is_a_hint_and_no_proof() -> None:
     root = authority("CN=Root")
     good, other = authority("CN=Middle", root), authority("CN=Middle", root)

@@ -277,7 +277,9 @@ class _Search:
             if found is None:
                 return complete
             self.note(complete, *found)
-        for candidate in _likely_first(self.by_subject.get(current.issuer.der, ()), current):
+        sent = self.by_subject.get(current.issuer.der, ())
+        # A crowd is left as it is: to sort it again at every step of a path would cost more than the steps.
+        for candidate in _likely_first(sent, current) if len(sent) <= _MAX_SORTED else sent:
             self.step()
             # The same name with the same key a second time leads nowhere new.
             if any(one.subject.der == candidate.subject.der and one.spki == candidate.spki for one in path):
@@ -430,8 +432,9 @@ class _Search:
 
 def _likely_first(candidates: Sequence[Certificate], current: Certificate) -> Sequence[Certificate]:
     """Candidates of one name, those first whose key is the one that `current` says it was signed with."""
-    # RFC 4158 3.5.12. It is a hint, which saves signatures where CAs were renewed; a crowd is left as it is.
-    if not 1 < len(candidates) <= _MAX_SORTED:
+    # RFC 4158 3.5.12. It is a hint, which saves signatures where CAs were renewed, or many have one name: the CA of every
+    # cluster of Kubernetes is CN=kubernetes, and a server may trust those of a hundred.
+    if len(candidates) < 2:
         return candidates
     wanted = current.authority_key_identifier
     if wanted is None:
