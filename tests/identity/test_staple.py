@@ -260,6 +260,15 @@ def test_certificate_that_demands_a_staple_and_has_no_source_is_warned_of() -> N
     assert Credential([issued.x509], issued.key, ocsp_response=lambda: None).report == ()
 
 
+def test_ca_that_demands_staples_for_what_it_issues_and_has_no_source_is_warned_of() -> None:
+    root = authority("CN=Root", days=(-3650, 36500))
+    feature = x509.TLSFeature([x509.TLSFeatureType.status_request])
+    middle = authority("CN=Middle", root, days=(-3650, 36500), extra=[(feature, False)])
+    issued = leaf(middle, days=(-3650, 36500))
+    with pytest.warns(CredentialWarning, match="the CA of CN=alice, CN=Middle, demands a stapled OCSP response"):
+        Credential([issued.x509, middle.x509], issued.key)
+
+
 def must_staple() -> Any:
     feature = x509.TLSFeature([x509.TLSFeatureType.status_request])
     return leaf(authority(days=(-3650, 36500)), extra=[(feature, False)], days=(-3650, 36500))

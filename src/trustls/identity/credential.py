@@ -368,7 +368,7 @@ def _staple(
     source: StapleSource | None, chain: tuple[Certificate, ...], now: float
 ) -> tuple[StapleCallback | None, tuple[str, ...]]:
     """As `staple_from`. Most credentials have nothing to do with OCSP, and need not import all that reads it."""
-    if source is None and chain[0].extension(_TLS_FEATURE) is None:
+    if source is None and all(one.extension(_TLS_FEATURE) is None for one in chain):
         return None, ()
     from trustls.identity.staple import staple_from
 

@@ -205,7 +205,7 @@ def staple_from(
 
     Args:
         source: where the response comes from; None, or no bytes, for none.
-        chain: the certificate that it is for, and then its issuer if that is there.
+        chain: the certificate that it is for, and then its issuers as far as they are there.
         now: the time, in seconds since 1970.
 
     Raises:
@@ -214,11 +214,12 @@ def staple_from(
     """
     leaf, issuer = chain[0], (*chain, None)[1]
     if source is None or (isinstance(source, bytes) and not source):
-        if requires_staple(leaf):
-            return None, (
-                f"{leaf.title} demands a stapled OCSP response (must-staple), and `ocsp_response` is not given",
-            )
-        return None, ()
+        demanding = next((one for one in chain if requires_staple(one)), None)
+        if demanding is None:
+            return None, ()
+        # RFC 7633 4.2.2: what a CA's certificate demands holds for all that the CA issues.
+        who = leaf.title if demanding is leaf else f"the CA of {leaf.title}, {demanding.title},"
+        return None, (f"{who} demands a stapled OCSP response (must-staple), and `ocsp_response` is not given",)
     if isinstance(source, bytes):
         return lambda: source, tuple(check_own_staple(source, leaf, issuer, now))
     if isinstance(source, str | os.PathLike):

@@ -432,7 +432,7 @@ class _Search:
 
 def _likely_first(candidates: Sequence[Certificate], current: Certificate) -> Sequence[Certificate]:
     """Candidates of one name, those first whose key is the one that `current` says it was signed with."""
-    # RFC 4158 3.5.12. It is a hint, which saves signatures where CAs were renewed, or many have one name: the CA of every
+    # RFC 4158 3.5.12. It is a hint, which saves signatures where CAs were renewed, or many have one name: the CA of each
     # cluster of Kubernetes is CN=kubernetes, and a server may trust those of a hundred.
     if len(candidates) < 2:
         return candidates
