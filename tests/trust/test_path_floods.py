@@ -8,18 +8,19 @@ from __future__ import annotations
 import ipaddress
 import itertools
 from collections.abc import Callable, Iterator
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from tests.trust.issuing import Issued, authority, dn, leaf
+from tests.trust.issuing import NOW, Issued, authority, dn, leaf
 from tests.trust.verifying import counted, rejection, verified
-from trustls.errors import CertificateProblem
+from trustls.errors import CertificateProblem, CertificateRejected
 from trustls.trust.certificate import Certificate
-from trustls.trust.path import PathLimits
+from trustls.trust.path import PathLimits, Purpose, verify_path
+from trustls.trust.roots import RootCertStore
 from trustls.wire import names
 
 FLOOD = 10_000
@@ -217,17 +218,33 @@ def test_a_crowd_of_one_long_name_is_put_into_words_once(monkeypatch: pytest.Mon
     long = ",".join(f"OU=\u202e{number}" for number in range(100))
     expired = [ca(long, long, days=(-9, -8)) for _ in range(7)]
     good = [ca(long, long) for _ in range(8)]
-    parts = 0
+    parts = put_into_words(monkeypatch)
+    rejection(CertificateProblem.BUDGET_EXHAUSTED, [ROOT], leaf(good[0]), *expired, *good)
+    assert len(parts) <= 1000
+
+
+def test_the_names_of_many_roots_are_not_put_into_words_for_each_stranger(monkeypatch: pytest.MonkeyPatch) -> None:
+    roots = RootCertStore([authority(f"CN=Root {number},O=Example").x509 for number in range(300)])
+    parts = put_into_words(monkeypatch)
+    for name in ("alice", "bob"):
+        parts.clear()
+        stranger = leaf(ca("CN=A", "CN=B"), f"CN={name}").certificate
+        with pytest.raises(CertificateRejected, match=f"CN={name} was issued by CN=A, which is neither a root here"):
+            verify_path([stranger], roots, purpose=Purpose.CLIENT_AUTH, now=NOW)
+    assert len(parts) <= 30
+
+
+def put_into_words(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The attributes of names that are put into words from here on."""
+    parts: list[bytes] = []
     attribute_text: Callable[[bytes, int, bytes], str] = vars(names)["_attribute_text"]
 
-    def counting(*attribute: Any) -> str:
-        nonlocal parts
-        parts += 1
-        return attribute_text(*attribute)
+    def noting(oid: bytes, tag: int, value: bytes) -> str:
+        parts.append(value)
+        return attribute_text(oid, tag, value)
 
-    monkeypatch.setattr(names, "_attribute_text", counting)
-    rejection(CertificateProblem.BUDGET_EXHAUSTED, [ROOT], leaf(good[0]), *expired, *good)
-    assert parts <= 1000
+    monkeypatch.setattr(names, "_attribute_text", noting)
+    return parts
 
 
 def test_constraints_that_a_peer_makes_up_are_not_compared_with_anything(monkeypatch: pytest.MonkeyPatch) -> None:

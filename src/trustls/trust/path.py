@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeAlias
 
 from trustls.errors import CertificateProblem, CertificateRejected, ConfigError
@@ -217,7 +218,6 @@ class _Search:
         "comparisons",
         "failures",
         "limits",
-        "lookalikes",
         "profile",
         "purpose",
         "refuted",
@@ -247,7 +247,6 @@ class _Search:
         for certificate in dict.fromkeys(chain[1:]):
             self.by_subject.setdefault(certificate.subject.der, []).append(certificate)
         self.failures: list[PathFailure] = []
-        self.lookalikes: set[str] | None = None
         self.refuted: dict[tuple[bytes, bytes], Fault] = {}
         self.steps = 0
         self.signatures = 0
@@ -425,15 +424,13 @@ class _Search:
         )
 
     def reads_like_a_root(self, issuer: DistinguishedName) -> bool:
-        if self.lookalikes is None:
-            self.lookalikes = {_folded(name) for name in self.roots.subjects()[:_MAX_LOOKALIKES]}
-        return _folded(issuer) in self.lookalikes
+        return _folded(issuer) in _all_folded(self.roots.subjects()[:_MAX_LOOKALIKES])
 
 
 def _likely_first(candidates: Sequence[Certificate], current: Certificate) -> Sequence[Certificate]:
     """Candidates of one name, those first whose key is the one that `current` says it was signed with."""
-    # RFC 4158 3.5.12. It is a hint, which saves signatures where CAs were renewed, or many have one name: the CA of each
-    # cluster of Kubernetes is CN=kubernetes, and a server may trust those of a hundred.
+    # RFC 4158 3.5.12. It is a hint, which saves signatures where a CA was renewed, or many have one name: the CA of
+    # every cluster of Kubernetes is CN=kubernetes, and servers may trust a hundred of them.
     if len(candidates) < 2:
         return candidates
     wanted = current.authority_key_identifier
@@ -452,6 +449,12 @@ def _listed(names: tuple[DistinguishedName, ...]) -> str:
 
 def _folded(name: DistinguishedName) -> str:
     return " ".join(brief(name).casefold().split())
+
+
+# Whoever comes with a certificate of an unknown CA has the names of the roots put into words.
+@lru_cache(maxsize=8)
+def _all_folded(names: tuple[DistinguishedName, ...]) -> frozenset[str]:
+    return frozenset(map(_folded, names))
 
 
 def _rank(failure: PathFailure) -> tuple[int, int]:
