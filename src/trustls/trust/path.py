@@ -19,7 +19,7 @@ from typing import TypeAlias
 from trustls.errors import CertificateProblem, CertificateRejected, ConfigError
 from trustls.trust.certificate import Certificate, Fault
 from trustls.trust.constraints import comparisons, constrained_names, constraint_fault
-from trustls.trust.profile import Profile, Purpose, ca_fault, leaf_fault
+from trustls.trust.profile import Profile, Purpose, ca_fault, leaf_fault, public_web_constraints_fault
 from trustls.trust.roots import RootCertStore, VerifiedPath
 from trustls.trust.signatures import is_verified, signature_fault
 from trustls.wire.names import DistinguishedName, brief
@@ -327,9 +327,13 @@ class _Search:
     def names_fault(self, path: tuple[Certificate, ...]) -> PathFault | None:
         """RFC 5280 6.1.3 (b), (c): what the name constraints of its CAs do not permit."""
         for index in range(len(path) - 1, 0, -1):
-            constraints = path[index].name_constraints
+            ca = path[index]
+            constraints = ca.name_constraints
             if constraints is None:
                 continue
+            fault = public_web_constraints_fault(ca) if self.profile is Profile.WEBPKI else None
+            if fault is not None:
+                return ca, fault
             for position, certificate in enumerate(path[:index]):
                 # RFC 5280 4.2.1.10: not applied to a self-issued certificate, unless it is the leaf.
                 if position and certificate.is_self_issued:
@@ -342,7 +346,7 @@ class _Search:
                         "names to compare with name constraints",
                         "issue certificates with fewer names, or CA certificates with fewer name constraints",
                     )
-                fault = constraint_fault(path[index], certificate, names)
+                fault = constraint_fault(ca, certificate, names)
                 if fault is not None:
                     return certificate, fault
         return None

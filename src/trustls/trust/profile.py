@@ -183,9 +183,26 @@ def ca_fault(
     if not is_root and not ca.serial_number:
         return _no_serial_number(ca)
     if profile is Profile.WEBPKI:
-        fault = public_web_key_fault(ca) or _public_web_constraints_fault(ca)
-        return fault or (_public_web_root_fault if is_root else _public_web_ca_fault)(ca)
+        return public_web_key_fault(ca) or (_public_web_root_fault if is_root else _public_web_ca_fault)(ca)
     return key_fault(ca)
+
+
+def public_web_constraints_fault(ca: Certificate) -> Fault | None:
+    """What the public web asks of name constraints, of which there may be thousands: one for DNS names does not start
+    with a period, as one for URIs may (RFC 5280 4.2.1.10).
+    """
+    constraints = ca.name_constraints
+    if constraints is not None:
+        for form, base in (*constraints.permitted, *constraints.excluded):
+            if form == _ext.NameForm.DNS and base[:1] == b".":
+                found = shown(base.decode("ascii"))
+                return _against_profile(
+                    f"the CA {ca.title} constrains DNS names to {found}, which starts with a period",
+                    expected="a DNS name without a leading period",
+                    found=found,
+                    remedy=f"issue {ca.title} anew with {found[1:]} in nameConstraints",
+                )
+    return None
 
 
 def _public_web_leaf_fault(leaf: Certificate, purpose: Purpose) -> Fault | None:
@@ -282,22 +299,6 @@ def _public_web_ca_fault(ca: Certificate) -> Fault | None:
             found="not critical",
             remedy=f"issue {ca.title} anew with critical basicConstraints",
         )
-    return None
-
-
-def _public_web_constraints_fault(ca: Certificate) -> Fault | None:
-    """RFC 5280 4.2.1.10: a constraint for DNS names does not start with a period, as those for URIs may."""
-    constraints = ca.name_constraints
-    if constraints is not None:
-        for form, base in (*constraints.permitted, *constraints.excluded):
-            if form == _ext.NameForm.DNS and base[:1] == b".":
-                found = shown(base.decode("ascii"))
-                return _against_profile(
-                    f"the CA {ca.title} constrains DNS names to {found}, which starts with a period",
-                    expected="a DNS name without a leading period",
-                    found=found,
-                    remedy=f"issue {ca.title} anew with {found[1:]} in nameConstraints",
-                )
     return None
 
 
