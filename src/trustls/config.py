@@ -60,6 +60,7 @@ class ClientConfig:
             reloads one (`Credential.reloading`). The first that fits what the server asks for is presented (CA names
             and signature schemes); where none fits, none is.
         choose_credential: decides instead, plain or async: called with `request` and `credentials`, gives one or None.
+            It is asked again before a session is resumed, which is done with the same answer only.
         alpn: application protocols, preferred first: `["h2", "http/1.1"]`.
         versions: TLS versions allowed, of "1.2" and "1.3"; both by default.
         suites, groups, signature_schemes: restrict what is offered, by IANA name and in this order. A version without a

@@ -14,10 +14,11 @@ from typing import Any, Final
 
 import pytest
 
-from tests.session.resuming import VERSIONS, check_resumed, settled
+from tests.session.resuming import VERSIONS, check_full, check_resumed, settled
 from tests.support.identities import (
     client_config,
     client_credential,
+    client_identity,
     client_intermediate,
     client_root,
     client_roots,
@@ -49,6 +50,7 @@ from trustls.errors import (
 from trustls.identity.credential import Credential
 from trustls.identity.request import CredentialRequest
 from trustls.identity.selection import OfferedHello
+from trustls.identity.signer import KeySigner
 from trustls.trust.client_auth import ClientAuth
 from trustls.trust.roots import RootCertStore
 from trustls.wire.enums import ClientCertificateType, NamedGroup, ProtocolVersion, SignatureScheme
@@ -493,6 +495,60 @@ def test_function_of_the_client_sees_what_the_server_asks_for(version: str) -> N
     assert S.ECDSA_SECP256R1_SHA256 in request.signature_schemes
     assert bool(request.certificate_types) == (version == "1.2")
     assert not request.from_client
+
+
+@every_version
+def test_session_is_resumed_only_as_who_made_it_where_a_function_decides(version: str) -> None:
+    """One that goes by more than the request: whose turn it is, which tenant is served."""
+    who: dict[str, Credential | None] = {"now": ALICE}
+    asked: list[CredentialRequest] = []
+
+    def choose(request: CredentialRequest, credentials: tuple[Credential, ...]) -> Credential | None:
+        asked.append(request)
+        return who["now"]
+
+    server = server_config(client_auth=ClientAuth.optional(client_roots()))
+    client = client_config(credentials=[ALICE], choose_credential=choose, versions=[version])
+    assert of_client(connect(server, client)) is ALICE
+    assert of_client(check_resumed(connect(server, client))) is ALICE, "the same answer resumes"
+    for other in (BOB, None, ALICE):
+        who["now"] = other
+        assert of_client(check_full(connect(server, client))) is other
+    assert of_client(check_resumed(connect(server, client))) is ALICE
+    assert len(set(asked)) == 1, "it is asked about what the server had asked for when the session was made"
+
+
+@every_version
+def test_function_of_the_client_may_take_its_time_before_a_session_is_resumed(version: str) -> None:
+    async def choose(request: CredentialRequest, credentials: tuple[Credential, ...]) -> Credential:
+        await asyncio.sleep(0)
+        return credentials[0]
+
+    server = asking()
+    client = client_config(credentials=[ALICE], choose_credential=choose, versions=[version])
+    assert of_client(settled(pair(server, client))) is ALICE
+    assert of_client(check_resumed(settled(pair(server, client)))) is ALICE
+
+
+@every_version
+def test_session_of_a_credential_that_was_replaced_meanwhile_is_not_resumed(version: str) -> None:
+    """The new one comes while the handshake that shows the old one is under way."""
+
+    class Replaced:
+        current = ALICE
+
+    class Replacing(KeySigner):
+        def sign(self, scheme: SignatureScheme, message: bytes) -> bytes:
+            Replaced.current = BOB
+            return super().sign(scheme, message)
+
+    issued = client_identity()
+    old = Credential(issued.chain, Replacing(issued.key))
+    Replaced.current = old
+    server = asking()
+    client = client_config(credentials=[Replaced()], versions=[version])
+    assert of_client(connect(server, client)) is old
+    assert of_client(check_full(connect(server, client))) is BOB
 
 
 # -- Hints that follow the roots --------------------------------------------------------------------------------------

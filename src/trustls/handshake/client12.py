@@ -105,6 +105,7 @@ async def client_handshake12(
         alpn=answer.alpn,
         peer=peer,
         credential=credential,
+        request=request,
         extended_master_secret=extended,
     )
     _remember(client, server_name, fresh)

@@ -143,7 +143,7 @@ async def client_handshake13(
         flow.settle_early_data(accepted=True)
         flow.write_under(Sealer(secrets.client))
     if psk is not None and psk.session is not None:
-        credential = psk.session.credential
+        credential, request = psk.session.credential, psk.session.request
     else:
         credential = None if request is None else await _send_client_certificate(flow, client, request, certificate)
     flow.send(Finished(verify_data=secrets.client.verify_data(flow.transcript.digest())))
@@ -160,6 +160,7 @@ async def client_handshake13(
             alpn=extensions.alpn,
             peer=peer,
             credential=credential,
+            request=request,
         )
     return Established(
         info=ConnectionInfo(

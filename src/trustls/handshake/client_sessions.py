@@ -12,6 +12,7 @@ from trustls.handshake.binding import client_binding
 from trustls.handshake.flow import Flow
 from trustls.handshake.parameters import ClientParameters
 from trustls.identity.credential import Credential
+from trustls.identity.request import CredentialRequest
 from trustls.protocol.key_schedule import EarlySecret, ResumptionSecret
 from trustls.session.psk import ExternalPsk
 from trustls.session.state import MAX_LIFETIME, ClientSession
@@ -52,6 +53,7 @@ async def usable_session(flow: Flow, client: ClientParameters, server_name: Serv
         return None
     key = client_binding(server_name, client)
     now = client.now()
+    asked: dict[CredentialRequest, object] = {}
     for _ in range(_MAX_TRIED):
         session = _taken(client.sessions, key)
         if session is None:
@@ -72,8 +74,32 @@ async def usable_session(flow: Flow, client: ClientParameters, server_name: Serv
             )
         except CertificateRejected:
             continue  # Trust has changed, or the certificate has expired: it must show a better one.
+        request = session.request
+        if request is not None and not await _answered_now(flow, client, request, session.credential, asked):
+            continue
         return session
     return None
+
+
+async def _answered_now(
+    flow: Flow,
+    client: ClientParameters,
+    request: CredentialRequest,
+    then: Credential | None,
+    asked: dict[CredentialRequest, object],
+) -> bool:
+    """Whether this client would answer `request` as it did `then`: who resumes a session is who made it.
+
+    A list of credentials may have changed while the session was made. An application that chooses for itself may go by
+    more than the request, and is asked once more; `asked` keeps what it says.
+    """
+    choose = client.choose_credential
+    if choose is None:
+        return then is None or then.certificate in [one.certificate for one in client.current_credentials()]
+    if request not in asked:
+        asked[request] = await flow.outside("choose a credential", choose, request, client.current_credentials())
+    now = asked[request]
+    return now is then or (isinstance(now, Credential) and then is not None and now.certificate == then.certificate)
 
 
 def _taken(store: ClientSessionStore, key: bytes) -> ClientSession | None:
@@ -129,7 +155,7 @@ def bind(flow: Flow, hello: ClientHello, offered: tuple[OfferedPsk, ...]) -> byt
 class TicketReceiver:
     """Turns the tickets of one connection into sessions. It stays with the connection."""
 
-    __slots__ = ("_alpn", "_client", "_credential", "_group", "_key", "_peer", "_secret", "_store")
+    __slots__ = ("_alpn", "_client", "_credential", "_group", "_key", "_peer", "_request", "_secret", "_store")
 
     def __init__(
         self,
@@ -142,6 +168,7 @@ class TicketReceiver:
         alpn: bytes | None,
         peer: Peer,
         credential: Credential | None,
+        request: CredentialRequest | None,
     ) -> None:
         self._client = client
         self._store = store
@@ -151,10 +178,12 @@ class TicketReceiver:
         self._alpn = alpn
         self._peer = peer
         self._credential = credential
+        self._request = request
 
-    def presented(self, credential: Credential) -> None:
+    def presented(self, credential: Credential, request: CredentialRequest) -> None:
         """This side has shown who it is after the handshake: tickets from now on may stand for that."""
         self._credential = credential
+        self._request = request
 
     def take(self, ticket: NewSessionTicket) -> None:
         """Keep the session of a ticket, unless it is good for nothing, or too long for a ClientHello to carry."""
@@ -172,6 +201,7 @@ class TicketReceiver:
             alpn=self._alpn,
             peer=self._peer,
             credential=self._credential,
+            request=self._request,
             max_early_data=ticket.early_data or 0,
         )
         remember(self._store, self._key, session)

@@ -51,7 +51,7 @@ async def answer_certificate_request(
     flow.send(Finished(verify_data=sending_secret().verify_data(flow.transcript.digest())))
     flow.release()
     if credential is not None and established.tickets is not None:
-        established.tickets.presented(credential)
+        established.tickets.presented(credential, asked)
     return replace(established, info=replace(established.info, credential=credential))
 
 

@@ -7,6 +7,7 @@ from typing import Final, Self
 
 from trustls.errors import DecodeError
 from trustls.identity.credential import Credential
+from trustls.identity.request import CredentialRequest
 from trustls.trust.verifiers import Peer
 from trustls.wire.codec import Reader, vector8, vector16, vector24
 from trustls.wire.enums import CipherSuite, NamedGroup, ProtocolVersion
@@ -107,7 +108,7 @@ class ClientSession:
     """A client's memory of a connection.
 
     `ticket` is what the server gave to show again, `session_id` TLS 1.2's other way. `peer` is the server as it was
-    verified, `credential` what this side presented. Times are in seconds.
+    verified, `request` what it asked this side for, `credential` what it was answered with. Times are in seconds.
     """
 
     version: ProtocolVersion
@@ -122,6 +123,7 @@ class ClientSession:
     alpn: bytes | None
     peer: Peer
     credential: Credential | None
+    request: CredentialRequest | None = None
     extended_master_secret: bool = False
     max_early_data: int = 0
 
