@@ -130,6 +130,23 @@ def test_file_is_read_again_when_it_changes_and_looked_at_once_a_second(tmp_path
     assert staple() == FIRST
 
 
+def test_relative_path_of_a_file_means_what_it_meant_at_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "response.der"
+    file.write_bytes(FIRST)
+    (tmp_path / "chain.pem").write_bytes(IDENTITY.pem_chain)
+    (tmp_path / "key.pem").write_bytes(IDENTITY.pem_key)
+    clock = [0.0]
+    staple = FileStaple("response.der", Certificate.from_x509(IDENTITY.certificate), None, clock=lambda: clock[0])
+    with Credential.reloading("chain.pem", "key.pem", ocsp_response="response.der") as own:
+        monkeypatch.chdir("/")
+        file.write_bytes(SECOND)
+        clock[0] += 1.0
+        assert staple() == SECOND
+        assert own.reload(), str(own.error)
+        assert own.current.staple() == SECOND
+
+
 def test_file_that_does_not_change_is_not_read_again(tmp_path: Path) -> None:
     path, clock = tmp_path / "staple.der", Clock()
     replace(path, FIRST)

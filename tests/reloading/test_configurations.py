@@ -15,7 +15,7 @@ from tests.reloading.following import replace
 from tests.support.memory import Pair, check_refused, connect, pair
 from trustls.cli.pki import Authority, Issued
 from trustls.config import ClientConfig, ServerConfig
-from trustls.errors import CertificateProblem, CertificateRejected
+from trustls.errors import CertificateProblem, CertificateRejected, ConfigError
 from trustls.identity.credential import Credential
 from trustls.reloading import Reloading
 from trustls.trust.client_auth import ClientAuth
@@ -119,6 +119,27 @@ def test_with_an_overlap_both_roots_count_until_it_is_ended(tmp_path: Path) -> N
         connect(server, client_config("1.3", NEXT.issue_client("new")))
         roots.end_overlap()
         check_refused(pair(server, old).run(), "server", CertificateRejected, CertificateProblem.UNKNOWN_ISSUER)
+
+
+def test_roots_that_are_not_written_to_their_end_keep_those_of_before(tmp_path: Path) -> None:
+    """Whoever writes into the file that is in use does not take the roots away for a while that come last in it."""
+    file = tmp_path / "clients.pem"
+    one, both = pem(ROOT), pem(ROOT, NEXT)
+    file.write_bytes(both)
+    with RootCertStore.reloading(file) as roots:
+        before = roots.current
+        for end in (len(one) + 7, len(one) + 20, len(one) + 28, len(one) + 200, len(both) - 5):
+            file.write_bytes(both[:end])
+            assert not roots.reload(), f"the first {end} bytes were taken"
+            assert roots.current is before
+            assert isinstance(roots.error, ConfigError)
+            assert "clients.pem is damaged, or not written to its end: certificate 2" in str(roots.error)
+        file.write_bytes(both)
+        assert roots.reload()
+        assert roots.current is before
+    file.write_bytes(both.replace(b"M", b"!", 1))
+    with pytest.raises(ConfigError, match=r"is damaged, or not written to its end: certificate 1: it is cut off"):
+        RootCertStore.reloading(file)
 
 
 def test_a_client_follows_its_roots(tmp_path: Path) -> None:

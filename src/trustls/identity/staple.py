@@ -74,7 +74,7 @@ class FileStaple:
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self._path = Path(path)
+        self._path = Path(path).absolute()  # Whatever the working folder is later.
         self._leaf = leaf
         self._issuer = issuer
         self._clock = clock

@@ -43,7 +43,8 @@ def pem_blocks(source: PEMSource) -> Iterator[bytes | None]:
         yield None
 
 
-_PEM_BEGIN: Final = re.compile(rb"-----BEGIN (?:X509 )?CERTIFICATE-----")
+# A file that is being written may end in the middle of the line.
+_PEM_BEGIN: Final = re.compile(rb"-----BEGIN (?:X509 )?CERTIFICATE-----|(?m:^)-----B[^-\n]*\Z")
 _PEM_BLOCK: Final = re.compile(
     rb"-----BEGIN (?:X509 )?CERTIFICATE-----\s(.*?)-----END (?:X509 )?CERTIFICATE-----", re.DOTALL
 )

@@ -145,7 +145,8 @@ class RootCertStore:
             interval: seconds after which the files are looked at even if nothing was heard of them.
 
         Raises:
-            ConfigError, OSError: as `add_pem`. Later, such files leave the store as it is, and are logged.
+            ConfigError, OSError: as `add_pem`, and when a certificate is cut off, as in a file that is being written.
+                Later, such files leave the store as it is, and are logged.
         """
         from trustls.reloading import Reloading
 
@@ -154,7 +155,9 @@ class RootCertStore:
         def load() -> RootCertStore:
             store = cls()
             for file in files:
-                store.add_pem(os.fspath(file))
+                damaged = [one for one in store.add_pem(os.fspath(file)).left_out if one.reason == _DAMAGED]
+                if damaged:
+                    raise ConfigError(f"{file} is damaged, or not written to its end: {damaged[0]}")
             return store
 
         return Reloading.from_files(
@@ -354,7 +357,7 @@ def _sorted_out(source: PEMSource) -> tuple[list[Certificate], list[LeftOut]]:
     left_out: list[LeftOut] = []
     for number, block in enumerate(pem_blocks(source), 1):
         if block is None:
-            left_out.append(LeftOut(f"certificate {number}", "it is cut off, or no base64"))
+            left_out.append(LeftOut(f"certificate {number}", _DAMAGED))
             continue
         try:
             certificate = Certificate.from_der(block)
@@ -382,6 +385,7 @@ def _not_a_root(certificate: Certificate) -> str:
     return ""
 
 
+_DAMAGED = "it is cut off, or no base64"
 _BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
