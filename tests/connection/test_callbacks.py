@@ -35,6 +35,7 @@ from trustls.errors import (
     InternalError,
     Misbehaviour,
     PeerMisbehaved,
+    SigningFailed,
     TLSError,
 )
 from trustls.identity.credential import Credential
@@ -313,22 +314,35 @@ def test_verifier_refuses_with_the_reason_that_it_gives(where: str, *, asynchron
 
 
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["at once", "later"])
-@pytest.mark.parametrize("answer", [None, "signature", 7, b"not a signature"], ids=repr)
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (None, "gave NoneType, not the bytes of a signature"),
+        ("signature", "gave str, not the bytes of a signature"),
+        (7, "gave int, not the bytes of a signature"),
+        (b"", "gave a signature of 0 bytes"),
+        (bytes(1 << 16), "gave a signature of 65536 bytes"),
+        (b"not a signature", ""),
+    ],
+    ids=["None", "text", "number", "nothing", "too long", "other bytes"],
+)
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
 @pytest.mark.parametrize("side", ["server", "client"])
 def test_signer_that_gives_no_signature_ends_the_connection_and_no_more(
-    side: str, answer: object, *, asynchronous: bool
+    side: str, version: str, answer: object, said: str, *, asynchronous: bool
 ) -> None:
     signer = Signer(lambda scheme, message: later(answer) if asynchronous else answer)
-    server, client = server_config(client_auth=required()), client_config(credentials=[client_credential()])
+    servers, clients = [server_credential()], [client_credential()]
     if side == "server":
-        server = server_config(credentials=[Credential(server_identity().chain, signer)], client_auth=required())
+        servers = [Credential(server_identity().chain, signer)]
     else:
-        client = client_config(credentials=[Credential(client_identity().chain, signer)])
-    joined = settled(pair(server, client))
-    if isinstance(answer, bytes):
+        clients = [Credential(client_identity().chain, signer)]
+    server = server_config(credentials=servers, client_auth=required())
+    joined = settled(pair(server, client_config(credentials=clients, versions=[version])))
+    if said:
+        assert said in str(check_refused(joined, side, SigningFailed)), "it must be said whose fault it is"
+    else:
         check_refused(joined, "client" if side == "server" else "server", PeerMisbehaved, Misbehaviour.BAD_SIGNATURE)
-    else:
-        check_refused(joined, side, InternalError)
 
 
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["at once", "later"])

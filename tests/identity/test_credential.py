@@ -16,6 +16,7 @@ from tests.support.identities import (
     server_identity,
     strange_root,
 )
+from tests.trust.bundles import element
 from trustls.cli.pki import Issued
 from trustls.errors import ConfigError
 from trustls.identity.credential import Credential
@@ -179,8 +180,15 @@ def test_password_that_is_missing_wrong_or_in_vain_is_said_in_words(tmp_path: Pa
         Credential.from_pem(ALICE.pem_chain, encrypted)
     with pytest.raises(ConfigError, match="the password is wrong"):
         Credential.from_pem(ALICE.pem_chain, encrypted, password="wrong")
+    for empty in ("", b""):
+        with pytest.raises(ConfigError, match="the private key in the bytes given is encrypted: give its password"):
+            Credential.from_pem(ALICE.pem_chain, encrypted, password=empty)
+        assert subjects(Credential.from_pem(ALICE.pem_chain, ALICE.pem_key, password=empty))[0] == "CN=alice"
     with pytest.raises(ConfigError, match="is not encrypted, but a password was given"):
         Credential.from_pem(ALICE.pem_chain, ALICE.pem_key, password="in vain")
+    number: Any = 1234
+    with pytest.raises(ConfigError, match="a password is text or bytes, not int"):
+        Credential.from_pem(ALICE.pem_chain, encrypted, password=number)
     (tmp_path / "key.pem").write_bytes(encrypted)
     with pytest.raises(ConfigError, match=r"key\.pem is encrypted"):
         Credential.from_pem(ALICE.pem_chain, tmp_path / "key.pem")
@@ -208,8 +216,12 @@ def test_file_without_what_belongs_in_it_is_named(tmp_path: Path) -> None:
     (tmp_path / "key.pem").write_bytes(ALICE.pem_key)
     with pytest.raises(ConfigError, match=r"no certificate.*key\.pem|key\.pem.*no certificate"):
         Credential.from_pem(tmp_path / "key.pem", tmp_path / "key.pem")
+    with pytest.raises(ConfigError, match=r"key\.pem.*; it holds PRIVATE KEY"):
+        Credential.from_pem(tmp_path / "key.pem", tmp_path / "chain.pem")
     with pytest.raises(ConfigError, match=r"chain\.pem"):
         Credential.from_pem(tmp_path / "chain.pem", tmp_path / "chain.pem")
+    with pytest.raises(ConfigError, match=r"it may be DER or PKCS#12: see Credential\.from_der"):
+        Credential.from_pem(der_chain(ALICE)[0], ALICE.pem_key)
 
 
 def test_certificate_that_cannot_be_parsed_is_a_configuration_error() -> None:
@@ -260,6 +272,34 @@ def test_pkcs12_holds_keys_of_other_kinds_too(key_type: str) -> None:
         None, key, issued.certificate, issued.intermediates, serialization.BestAvailableEncryption(b"secret")
     )
     assert len(Credential.from_pkcs12(data, password="secret").chain) == 2
+
+
+def pkcs12_of(*issued: Issued) -> bytes:
+    """A file with several identities, as a Java keystore has them, in the clear (RFC 7292 4)."""
+    bags = b""
+    for number, one in enumerate(issued):
+        certificate = one.certificate.public_bytes(serialization.Encoding.DER)
+        # localKeyID, by which a key and its certificate know each other.
+        marks = element(0x31, element(0x30, _oid(9, 21), element(0x31, element(0x04, bytes([number])))))
+        x509_bag = element(0x30, _oid(9, 22, 1), element(0xA0, element(0x04, certificate)))
+        bags += element(0x30, _oid(12, 10, 1, 1), element(0xA0, der_key(one)), marks)
+        bags += element(0x30, _oid(12, 10, 1, 3), element(0xA0, x509_bag), marks)
+    data = _oid(7, 1)
+    safe = element(0x30, element(0x30, data, element(0xA0, element(0x04, element(0x30, bags)))))
+    return element(0x30, bytes.fromhex("020103"), element(0x30, data, element(0xA0, element(0x04, safe))))
+
+
+def _oid(*arcs: int) -> bytes:
+    """One of RSA's (1.2.840.113549.1)."""
+    return element(0x06, bytes.fromhex("2a864886f70d01"), bytes(arcs))
+
+
+def test_pkcs12_of_several_keys_is_refused() -> None:
+    """Which of them is meant cannot be told, and the first is as likely as not somebody else's."""
+    assert subjects(Credential.from_pkcs12(pkcs12_of(ALICE))) == ["CN=alice"]
+    for both in ((ALICE, server_identity()), (server_identity(), ALICE)):
+        with pytest.raises(ConfigError, match="there are 2 private keys in the bytes given, and one is wanted"):
+            Credential.from_pkcs12(pkcs12_of(*both))
 
 
 def test_every_way_of_making_one_takes_the_same_marks() -> None:
@@ -323,6 +363,14 @@ def test_chain_of_what_is_no_certificate_is_refused(chain: list[Any], said: str)
     with pytest.raises(ConfigError) as refused:
         Credential(chain, ALICE.key)
     assert said in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "one", [ALICE.certificate, Certificate.from_x509(ALICE.certificate), b"\x30\0", "alice.pem"], ids=type
+)
+def test_chain_is_a_list_even_of_one(one: Any) -> None:
+    with pytest.raises(ConfigError, match="a chain is a list of certificates"):
+        Credential(one, ALICE.key)
 
 
 def test_key_of_another_certificate_is_refused() -> None:

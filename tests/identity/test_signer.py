@@ -207,6 +207,8 @@ def test_certificate_marked_for_rsa_pss_alone_takes_the_schemes_made_for_it() ->
     assert Credential([marked], Offers(S.RSA_PSS_PSS_SHA256)).signs_with_rsa
     with pytest.raises(ConfigError, match="it is for rsa_pss_pss_sha256, rsa_pss_pss_sha384"):
         Credential([marked], Offers(*PSS))
+    with pytest.raises(ConfigError, match=r"CN=alice says that its RSA key is for RSASSA-PSS alone.*: issue it anew"):
+        Credential([marked], issued.key)
 
 
 def test_certificate_whose_key_cannot_be_read_is_refused() -> None:

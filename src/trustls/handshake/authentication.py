@@ -22,6 +22,7 @@ from trustls.handshake.parameters import ClientParameters, ServerParameters
 from trustls.identity.credential import Credential
 from trustls.identity.request import CredentialRequest
 from trustls.identity.selection import OfferedHello, chosen_for_server, first_that_fits
+from trustls.identity.signer import signature_from
 from trustls.trust.certificate import Certificate
 from trustls.trust.client_auth import ClientAuth, ClientAuthMode
 from trustls.trust.extensions import KeyUsage
@@ -75,7 +76,7 @@ async def send_certificate(
         entries[0].status_request = staple
         flow.send(CertificateMessage(context=request_context, entries=entries))
     content = signed_content(context, flow.transcript.digest())
-    signature = await flow.outside("sign", credential.signer.sign, scheme, content)
+    signature = signature_from(await flow.outside("sign", credential.signer.sign, scheme, content))
     flow.send(CertificateVerify(scheme=scheme, signature=signature))
 
 

@@ -7,6 +7,7 @@ from trustls.errors import ConfigError
 from trustls.handshake.authentication import check_signature
 from trustls.handshake.flow import Flow
 from trustls.identity.credential import Credential
+from trustls.identity.signer import signature_from
 from trustls.trust.certificate import Certificate
 from trustls.wire.enums import ProtocolVersion, SignatureScheme
 from trustls.wire.messages import CertificateVerify
@@ -27,7 +28,7 @@ async def send_certificate_verify12(flow: Flow, credential: Credential, accepted
     if scheme is None:
         raise ConfigError("the credential chosen cannot sign with a scheme that the server accepts")
     content = flow.transcript.content()
-    signature = await flow.outside("sign", credential.signer.sign, scheme, content)
+    signature = signature_from(await flow.outside("sign", credential.signer.sign, scheme, content))
     flow.send(CertificateVerify(scheme=scheme, signature=signature))
 
 

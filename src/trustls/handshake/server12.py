@@ -23,6 +23,7 @@ from trustls.handshake.key_log import log_master_secret
 from trustls.handshake.parameters import ServerParameters
 from trustls.handshake.server_sessions import find_session, new_identifier, store_under, stored
 from trustls.identity.credential import Credential
+from trustls.identity.signer import signature_from
 from trustls.protocol.key_schedule12 import DirectionKeys12, Exporter12, MasterSecret
 from trustls.protocol.record import Opener12, Sealer12
 from trustls.session.state import ServerSession
@@ -326,7 +327,7 @@ async def _send_key_exchange(flow: Flow, choice: _Choice, randoms: bytes) -> Pri
     """ServerKeyExchange: an ephemeral key, signed together with both randoms."""
     share = choice.group.start()
     content = randoms + ecdh_parameters(choice.group.group, share.public)
-    signature = await flow.outside("sign", choice.credential.signer.sign, choice.scheme, content)
+    signature = signature_from(await flow.outside("sign", choice.credential.signer.sign, choice.scheme, content))
     flow.send(
         ServerKeyExchange(group=choice.group.group, public=share.public, scheme=choice.scheme, signature=signature)
     )

@@ -91,7 +91,7 @@ class Credential:
     ) -> None:
         _fill(
             self,
-            [loading.certificate_from(certificate) for certificate in chain],
+            loading.chain_from(chain),
             signer,
             fallback=fallback,
             must_match_issuer=must_match_issuer,
@@ -163,6 +163,8 @@ class Credential:
 
         # Whatever the working folder is later.
         chain_file, key_file = Path(chain).absolute(), Path(key).absolute()
+        if isinstance(ocsp_response, str | os.PathLike):
+            ocsp_response = Path(ocsp_response).absolute()
 
         def load() -> Credential:
             return cls.from_pem(
@@ -225,7 +227,8 @@ class Credential:
         The CAs that some programs put beside a chain, to be trusted, are left out.
 
         Raises:
-            ConfigError: the password is wrong, the file holds no certificate with its key, or as the class raises.
+            ConfigError: the password is wrong, the file holds no certificate with its key, or several keys, or as the
+                class raises.
             OSError: the file cannot be read.
         """
         certificates, key = loading.pkcs12(data, password)

@@ -14,12 +14,22 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_der_priv
 from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
 
 from trustls.crypto.signatures import PrivateKey
-from trustls.errors import CertificateRejected, ConfigError
+from trustls.errors import CertificateRejected, ConfigError, DecodeError
 from trustls.trust.certificate import Certificate
 from trustls.trust.pem import PEMSource, pem_bytes, pem_origin
+from trustls.wire import der
 
 PathOrBytes: TypeAlias = bytes | str | os.PathLike[str]
 Password: TypeAlias = bytes | str | None
+
+
+def chain_from(chain: Iterable[Certificate | x509.Certificate | bytes]) -> tuple[Certificate, ...]:
+    """The certificates of a chain, each in one of the forms of `certificate_from`; raises ConfigError."""
+    if isinstance(chain, Certificate | x509.Certificate | bytes | str):
+        raise ConfigError(
+            "a chain is a list of certificates, even of one alone; for files there is Credential.from_pem"
+        )
+    return tuple([certificate_from(certificate) for certificate in chain])
 
 
 def certificate_from(certificate: Certificate | x509.Certificate | bytes) -> Certificate:
@@ -40,10 +50,17 @@ def certificate_from(certificate: Certificate | x509.Certificate | bytes) -> Cer
 
 def pem_chain(source: PEMSource) -> tuple[Certificate, ...]:
     """The certificates in PEM; raises ConfigError where there is none, or one that cannot be read, and OSError."""
+    content = pem_bytes(source)
     try:
-        return Certificate.from_pem(pem_bytes(source))
+        return Certificate.from_pem(content)
     except (ConfigError, CertificateRejected) as error:
-        raise ConfigError(f"no certificate chain can be read from {_source(source)}: {error}") from None
+        hint = ""
+        if isinstance(error, ConfigError):
+            labels = dict.fromkeys(match[1].decode() for match in _BLOCK.finditer(content))
+            hint = f"; it holds {', '.join(list(labels)[:_MAX_LISTED])}" if labels else ""
+            if content[:1] == b"\x30":
+                hint = "; it may be DER or PKCS#12: see Credential.from_der and from_pkcs12"
+        raise ConfigError(f"no certificate chain can be read from {_source(source)}: {error}{hint}") from None
 
 
 def der_chain(sources: PathOrBytes | Iterable[PathOrBytes]) -> tuple[Certificate, ...]:
@@ -90,11 +107,12 @@ def pkcs12(source: PathOrBytes, password: Password) -> tuple[tuple[Certificate, 
     """The certificates and the private key in PKCS#12 (RFC 7292).
 
     Raises:
-        ConfigError: the password is wrong, or there is no certificate or no key.
+        ConfigError: the password is wrong, or there is no certificate, no key, or more than one key.
         OSError: the file cannot be read.
     """
+    content, secret = _read(source), _secret(password)
     try:
-        bundle = load_pkcs12(_read(source), _secret(password))
+        bundle = load_pkcs12(content, secret)
     except (ValueError, UnsupportedAlgorithm, InternalError) as error:
         raise ConfigError(f"{_source(source)} cannot be opened as PKCS#12: {error}") from None
     # Which certificate is the key's is not always marked, so all are candidates.
@@ -102,19 +120,48 @@ def pkcs12(source: PathOrBytes, password: Password) -> tuple[tuple[Certificate, 
     held += bundle.additional_certs
     if bundle.key is None or not held:
         raise ConfigError(f"{_source(source)} holds no private key with its certificate")
+    keys = _keys_in_pkcs12(content)
+    if keys > 1:
+        raise ConfigError(f"there are {keys} private keys in {_source(source)}, and one is wanted: export it by itself")
     return tuple([certificate_from(one.certificate) for one in held]), bundle.key
+
+
+def _keys_in_pkcs12(content: bytes) -> int:
+    """How many private keys a PKCS#12 file shows (RFC 7292 4), of which `cryptography` gives the first alone.
+
+    They are mostly encrypted each by itself, and so can be counted. What cannot be read here counts as none: a BER
+    file, or one whose keys are inside of what is encrypted as a whole.
+    """
+    try:
+        safe = _data_of(content, *der.children(content, *der.whole(content, der.SEQUENCE))[1])
+        parts = [_data_of(safe, *part) for part in der.children(safe, *der.whole(safe, der.SEQUENCE))]
+        bags = [(part, bag) for part in parts if part for bag in der.children(part, *der.whole(part, der.SEQUENCE))]
+        kinds = [(part, der.expect(part, start, stop, der.OBJECT_IDENTIFIER)) for part, (_, start, stop) in bags]
+    except (DecodeError, ValueError, IndexError):
+        return 0
+    return sum(part[start:stop] in _KEY_BAGS for part, (start, stop) in kinds)
+
+
+def _data_of(content: bytes, _: int, start: int, stop: int) -> bytes:
+    """What a ContentInfo holds in the clear; nothing when it is encrypted (RFC 5652 3, 4)."""
+    kind, held = der.children(content, start, stop)
+    if content[kind[1] : kind[2]] != _DATA:
+        return b""
+    at, end = der.expect(content, held[1], held[2], der.OCTET_STRING)
+    return content[at:end]
 
 
 def _loaded(content: bytes, password: Password, source: str, *, pem: bool) -> PrivateKey:
     load = load_pem_private_key if pem else load_der_private_key
+    secret = _secret(password) or None  # An empty one opens nothing.
     try:
-        return load(content, _secret(password))
+        return load(content, secret)
     except TypeError:
         # The library's words for a password that is missing, or given in vain.
-        wanted = "is encrypted: give its password" if password is None else "is not encrypted, but a password was given"
+        wanted = "is encrypted: give its password" if secret is None else "is not encrypted, but a password was given"
         raise ConfigError(f"the private key in {source} {wanted}") from None
     except (ValueError, UnsupportedAlgorithm, InternalError) as error:
-        hint = "the password is wrong, or " if password is not None else ""
+        hint = "" if secret is None else "the password is wrong, or the key cannot be used: "
         raise ConfigError(f"no private key can be read from {source}: {hint}{error}") from None
 
 
@@ -132,7 +179,15 @@ def _source(source: PathOrBytes) -> str:
 
 
 def _secret(password: Password) -> bytes | None:
-    return password.encode() if isinstance(password, str) else password
+    if password is None or isinstance(password, bytes):
+        return password
+    if isinstance(password, str):
+        return password.encode()
+    raise ConfigError(f"a password is text or bytes, not {type(password).__name__}")
 
 
+_BLOCK: Final = re.compile(rb"-----BEGIN ([A-Z0-9 ]{1,40})-----")
+_MAX_LISTED: Final = 4
+_DATA: Final = der.undotted("1.2.840.113549.1.7.1")
+_KEY_BAGS: Final = (der.undotted("1.2.840.113549.1.12.10.1.1"), der.undotted("1.2.840.113549.1.12.10.1.2"))
 _PRIVATE_KEY: Final = re.compile(rb"-----BEGIN ((?:[A-Z0-9]+ )*PRIVATE KEY)-----.*?-----END \1-----", re.DOTALL)

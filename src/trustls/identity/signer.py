@@ -17,7 +17,7 @@ from trustls.crypto.signatures import (
     schemes_of_private_key,
     sign,
 )
-from trustls.errors import CertificateRejected, ConfigError
+from trustls.errors import CertificateRejected, ConfigError, SigningFailed
 from trustls.trust.certificate import Certificate
 from trustls.wire.der import undotted
 from trustls.wire.enums import NamedGroup, SignatureScheme
@@ -108,6 +108,20 @@ def public_key_of(signer: Signer) -> PublicKey | None:
     return found
 
 
+def signature_from(given: object) -> bytes:
+    """What a signer gave as a signature, when that is one by its looks.
+
+    Raises:
+        SigningFailed: it is not bytes, or more of them than a message holds.
+    """
+    if not isinstance(given, (bytes, bytearray, memoryview)):
+        raise SigningFailed(f"the signer of this credential gave {type(given).__name__}, not the bytes of a signature")
+    signature = bytes(given)
+    if not 0 < len(signature) <= _MAX_SIGNATURE:
+        raise SigningFailed(f"the signer of this credential gave a signature of {len(signature)} bytes")
+    return signature
+
+
 def schemes_for(signer: Signer, leaf: Certificate) -> tuple[tuple[SignatureScheme, ...], tuple[SignatureScheme, ...]]:
     """What the signer can sign with for `leaf`: in TLS 1.3, where a scheme names the curve, and in TLS 1.2.
 
@@ -120,6 +134,11 @@ def schemes_for(signer: Signer, leaf: Certificate) -> tuple[tuple[SignatureSchem
     if not offered:
         raise ConfigError(f"the signer of {leaf.title} has no signature scheme")
     strange = [scheme for scheme in (*offered, *offered12) if scheme not in verifiable]
+    if strange and isinstance(signer, KeySigner) and verifiable == _RSA_PSS_ONLY:
+        raise ConfigError(
+            f"{leaf.title} says that its RSA key is for RSASSA-PSS alone, and a key in memory does not sign with what "
+            f"goes with that ({listed(verifiable)}): issue it anew for an ordinary RSA key (rsaEncryption)"
+        )
     if strange:
         raise ConfigError(
             f"the signer offers {listed(dict.fromkeys(strange))}, which the key of {leaf.title} cannot verify: it is "
@@ -180,6 +199,8 @@ def _describe(key: PrivateKey) -> str:
     return type(key).__name__.removesuffix("PrivateKey") + " key" + (f" of {size} bits" if size else "")
 
 
+# RFC 9846 4.5.2.
+_MAX_SIGNATURE: Final = 0xFFFF
 _ECDSA_HASHES: Final[dict[SignatureScheme, hashes.HashAlgorithm]] = {
     _S.ECDSA_SECP256R1_SHA256: hashes.SHA256(),
     _S.ECDSA_SECP384R1_SHA384: hashes.SHA384(),
