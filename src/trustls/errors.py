@@ -94,6 +94,10 @@ class Misbehaviour(_Reason):
     NO_INNER_CONTENT_TYPE = (_Alert.UNEXPECTED_MESSAGE, "a record holds padding only, no content type")
     TOO_MANY_WARNINGS = (_Alert.UNEXPECTED_MESSAGE, "too many warning alerts")
     TOO_MANY_POST_HANDSHAKE_MESSAGES = (_Alert.UNEXPECTED_MESSAGE, "too many messages after the handshake without data")
+    TOO_MUCH_DATA_BEFORE_ANSWER = (
+        _Alert.UNEXPECTED_MESSAGE,
+        "too much data in front of the answer to a CertificateRequest",
+    )
     NOT_TLS = (_Alert.PROTOCOL_VERSION, "what came does not look like TLS")
 
     # Messages at the wrong time or with the wrong content.

@@ -216,6 +216,60 @@ def test_pause_outlasts_a_verifier_that_is_awaited(pki: PKI) -> None:
     run_on("asyncio", main)
 
 
+def test_certificate_after_the_handshake_is_waited_for(pki: PKI) -> None:
+    async def main() -> None:
+        server = server_config(pki, post_handshake_auth=pki.required())
+        client = client_config(pki, pki.alice, post_handshake_auth=True)
+        async with pair(client, server, Streaming, Streaming) as (near, far):
+            peer = None
+            for _ in range(2):
+                far.tls.request_client_certificate()
+                near.tls.write(b"x")
+                peer = await asyncio.wait_for(far.tls.wait_for_client_certificate(), 5)
+                assert peer is not None
+                assert peer.subject == "CN=alice"
+            assert await far.tls.wait_for_client_certificate() is peer, "there is nothing to wait for any more"
+            await eventually(lambda: far.received == b"xx", "the data of meanwhile")
+            with pytest.raises(trustls.ConfigError):
+                await near.tls.wait_for_client_certificate()
+
+    run_on("asyncio", main)
+
+
+@pytest.mark.parametrize(
+    ("how", "error"),
+    [
+        ("refused", trustls.CertificateRejected),
+        ("half-closed", trustls.ConnectionClosed),
+        ("gone", trustls.ConnectionClosed),
+        ("closed here", trustls.ConnectionClosed),
+    ],
+)
+def test_certificate_that_does_not_come_ends_the_wait(how: str, error: type[Exception], pki: PKI) -> None:
+    async def main() -> None:
+        server = server_config(pki, post_handshake_auth=pki.required())
+        client = client_config(pki, post_handshake_auth=True)
+        async with pair(client, server, Streaming, Streaming) as (near, far):
+            near.tls.pause_reading()
+            far.tls.request_client_certificate()
+            waiting = asyncio.ensure_future(far.tls.wait_for_client_certificate())
+            await asyncio.sleep(0.01)
+            assert not waiting.done()
+            match how:
+                case "refused":
+                    near.tls.resume_reading()
+                case "half-closed":
+                    near.tls.write_eof()
+                case "gone":
+                    near.tls.abort()
+                case "closed here":
+                    far.tls.close()
+            with pytest.raises(error):
+                await asyncio.wait_for(waiting, 5)
+
+    run_on("asyncio", main)
+
+
 @pytest.mark.skipif(not hasattr(asyncio, "eager_task_factory"), reason="eager tasks came with Python 3.12")
 def test_eager_tasks_change_nothing(pki: PKI) -> None:
     """With them a verifier that does not wait has decided before the task that asks it is known."""

@@ -173,6 +173,31 @@ def test_signer_that_blocks_signs_in_a_thread(pki: PKI, backend: str) -> None:
     run(backend, main)
 
 
+def test_certificate_after_the_handshake_is_waited_for(pki: PKI, backend: str) -> None:
+    """No data of the client's is needed for that, and its answer is verified by who takes its time."""
+
+    async def main() -> None:
+        async def ask(stream: TLSStream) -> None:
+            async with stream:
+                assert await stream.receive() == b"GET /private"
+                await stream.request_client_certificate()
+                peer = await stream.wait_for_client_certificate()
+                assert peer is not None
+                await stream.send(peer.subject.encode())
+
+        client = client_config(pki, pki.alice, post_handshake_auth=True)
+        post = trustls.ClientAuth.custom(SlowVerifier(checkpoint, hints=pki.client_ca_names))
+        async with (
+            serving(server_config(pki, post_handshake_auth=post), ask) as server,
+            await connect(server, client) as stream,
+        ):
+            await stream.send(b"GET /private")
+            assert await stream.receive() == b"CN=alice"
+        assert server.errors == []
+
+    run(backend, main)
+
+
 def test_key_updates_and_a_certificate_after_the_handshake(pki: PKI, backend: str) -> None:
     async def main() -> None:
         async def ask(stream: TLSStream) -> None:

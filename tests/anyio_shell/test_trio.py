@@ -246,6 +246,57 @@ def test_certificate_after_the_handshake(pki: PKI) -> None:
     run(main)
 
 
+def test_certificate_after_the_handshake_is_waited_for(pki: PKI) -> None:
+    """What comes before the answer is kept."""
+
+    async def main() -> None:
+        async def ask(stream: SocketTLS) -> None:
+            assert await stream.receive_some(2) == b"GE"
+            await stream.request_client_certificate()
+            peer = await stream.wait_for_client_certificate()
+            assert peer is not None
+            assert peer is await stream.wait_for_client_certificate(), "there is nothing to wait for any more"
+            await stream.send_all(await stream.receive_some() + peer.subject.encode())
+
+        client = client_config(pki, pki.alice, post_handshake_auth=True)
+        async with (
+            serving(server_config(pki, post_handshake_auth=pki.required()), ask) as server,
+            await connect(server, client) as stream,
+        ):
+            await stream.send_all(b"GET /")
+            assert await stream.receive_some() == b"T /CN=alice"
+            with pytest.raises(trustls.ConfigError):
+                await stream.wait_for_client_certificate()
+
+    run(main)
+
+
+@pytest.mark.parametrize("how", ["nothing fits", "closed"])
+def test_certificate_that_does_not_come_ends_the_wait(how: str, pki: PKI) -> None:
+    reasons = []
+
+    async def main() -> None:
+        async def ask(stream: SocketTLS) -> None:
+            await stream.request_client_certificate()
+            with pytest.raises(trio.BrokenResourceError) as caught:
+                await stream.wait_for_client_certificate()
+            reasons.append(type(caught.value.__cause__))
+
+        client = client_config(pki, post_handshake_auth=True)
+        async with (
+            serving(server_config(pki, post_handshake_auth=pki.required()), ask) as server,
+            await connect(server, client) as stream,
+        ):
+            await stream.do_handshake()
+            if how == "closed":
+                await stream.send_eof()
+            with contextlib.suppress(trio.BrokenResourceError):
+                await stream.receive_some()
+
+    run(main)
+    assert reasons == [trustls.ConnectionClosed if how == "closed" else trustls.CertificateRejected]
+
+
 # -- Failures ---------------------------------------------------------------------------------------------------------
 
 

@@ -14,7 +14,7 @@ import trustls
 from tests.support.commands import GnutlsCli, GnutlsServ, SClient, SServer
 from tests.support.loops import run_in_loop
 from tests.support.pki import KEY_TYPES, PKI, Identity
-from tests.support.processes import SECONDS, Argument
+from tests.support.processes import SECONDS, Argument, run
 from tests.support.servers import ServerSocket, ThreadedServer
 from tests.support.signers import LateSigner
 from tests.support.ssl_peers import SSLServer, client_context, server_context, ssl_client
@@ -182,6 +182,30 @@ def test_python_client_answers_with_its_certificate(pki: PKI) -> None:
             assert tls.recv(100) == expected
         tls.unwrap()
         assert server.outcome().peer.certificate == pki.alice.certificate
+
+
+def answer_pages(tls: ServerSocket) -> None:
+    """A web server, on which one page is for those alone who say who they are."""
+    request = b""
+    while b"\r\n\r\n" not in request:
+        request += tls.recv()
+    peer = None
+    if request.startswith(b"GET /private "):
+        tls.request_client_certificate()
+        peer = tls.wait_for_client_certificate()
+    body = ("nobody" if peer is None else peer.subject).encode()
+    tls.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b" % (len(body), body))
+
+
+@pytest.mark.parametrize(("page", "who"), [("public", "nobody"), ("private", "CN=alice")])
+def test_curl_is_asked_for_the_page_that_needs_a_certificate(page: str, who: str, curl: str, pki: PKI) -> None:
+    """It waits for the page, and sends no more data that could bring the server on."""
+    with ThreadedServer(server_config(pki), answer_pages) as server:
+        own: list[Argument] = ["--cert", pki.alice.chain_file, "--key", pki.alice.key_file]
+        settings: list[Argument] = ["-sS", "--noproxy", "*", "--max-time", "10", "--cacert", pki.server_root_file]
+        there = f"localhost:{server.port}:127.0.0.1"
+        result = run([curl, *settings, "--resolve", there, *own, f"https://localhost:{server.port}/{page}"])
+    assert (result.returncode, result.stdout) == (0, who), result.stderr
 
 
 def test_gnutls_cli_answers_with_its_certificate(gnutls_cli: str, pki: PKI) -> None:

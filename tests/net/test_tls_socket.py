@@ -219,6 +219,21 @@ def test_data_before_the_alert_that_a_sender_comes_upon_is_not_lost() -> None:
 # -- Receiving --------------------------------------------------------------------------------------------------------
 
 
+def test_failure_behind_data_is_raised_and_not_waited_for() -> None:
+    """Though the peer does not hang up when it is told."""
+    with pair() as (client, server):
+        client.connection.send(b"good")
+        good = client.connection.data_to_send()
+        client.connection.send(b"bad")
+        bad = bytearray(client.connection.data_to_send())
+        bad[-1] ^= 1
+        client._socket.sendall(good + bad)
+        assert server.recv() == b"good"
+        for _ in range(2):
+            with pytest.raises(trustls.PeerMisbehaved):
+                server.recv()
+
+
 @pytest.mark.parametrize("size", [1, 7, 64, 16384, 1 << 20])
 def test_receiving_in_pieces_of_one_size_gives_every_byte_in_order(size: int) -> None:
     data = os.urandom(100_000 if size > 1 else 2000)

@@ -18,6 +18,7 @@ from trustls.identity.signer import Signer
 from trustls.net.common import ThreadedSigner, new_client, new_connection
 from trustls.net.shell import HANDSHAKE_TIMEOUT, SHUTDOWN_TIMEOUT, AsyncShell, Runtime
 from trustls.trust.names import ServerName
+from trustls.trust.verifiers import Peer
 from trustls.wire.enums import ProtocolVersion, SignatureScheme
 
 HandshakeFailed = Callable[[TLSError | OSError | anyio.BrokenResourceError, Connection], None]
@@ -200,12 +201,30 @@ class TLSStream(ByteStream):
             raise _broken(error) from error
 
     async def request_client_certificate(self) -> None:
-        """On a server: ask the client for a certificate now; `receive` takes the answer.
+        """On a server: ask the client for a certificate now.
 
-        See `ServerConnection.request_client_certificate`, also for the ConfigError that it raises.
+        `wait_for_client_certificate` waits for the answer; `receive` takes it too. See
+        `ServerConnection.request_client_certificate`, also for the ConfigError that it raises.
         """
         try:
             await self._shell.request_client_certificate()
+        except ConfigError:
+            raise
+        except TLSError as error:
+            raise _broken(error) from error
+
+    async def wait_for_client_certificate(self) -> Peer | None:
+        """On a server: wait until the client has answered `request_client_certificate`; who it is then, as `peer`.
+
+        Data that comes before the answer is kept for `receive`, up to 1 MiB.
+
+        Raises:
+            anyio.BrokenResourceError: the answer is not accepted, the client has closed its side or sends data in place
+                of an answer, or the connection failed otherwise; the cause says which.
+            ConfigError: this is a client.
+        """
+        try:
+            return await self._shell.wait_for_client_certificate()
         except ConfigError:
             raise
         except TLSError as error:

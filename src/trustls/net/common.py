@@ -1,17 +1,20 @@
-"""What the event loops share: which side a configuration makes, and signers that block."""
+"""What all transports share: which side a configuration makes, a client that is asked late, and signers that block."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from trustls.config import ClientConfig, ServerConfig
 from trustls.connection import ClientConnection, Connection, ServerConnection
-from trustls.errors import ConfigError
+from trustls.errors import ConfigError, ConnectionClosed, Misbehaviour, PeerMisbehaved
 from trustls.identity.signer import Signer, public_key_of
 from trustls.trust.names import ServerName
 from trustls.wire.enums import SignatureScheme
+
+# What a client may have sent before it answers: a request that was on its way.
+MAX_HELD: Final = 1 << 20
 
 
 def new_connection(config: ClientConfig | ServerConfig, server_name: str | ServerName | None) -> Connection:
@@ -32,6 +35,34 @@ def new_client(config: ClientConfig, server_name: str | ServerName | None) -> Cl
     if server_name is None:
         raise ConfigError("a client needs `server_name`: what the server's certificate must be valid for")
     return ClientConnection(config, server_name)
+
+
+def answer_is_awaited(connection: Connection, held: int = 0) -> bool:
+    """Whether a client has still to answer a request for its certificate that was made after the handshake.
+
+    Args:
+        connection: a server's.
+        held: how many bytes of data have come meanwhile, and are kept.
+
+    Raises:
+        ConfigError: this is a client.
+        ConnectionClosed: the client has closed its side without an answer.
+        PeerMisbehaved: TOO_MUCH_DATA_BEFORE_ANSWER, it has sent more than `MAX_HELD` bytes, which ends the connection.
+        TLSError: the connection has failed: with the answer, or otherwise.
+    """
+    if not isinstance(connection, ServerConnection):
+        raise ConfigError("a client has nobody's certificate to wait for after the handshake")
+    if connection.failure is not None:
+        raise connection.failure.with_traceback(None)
+    if not connection.awaits_client_certificate:
+        return False
+    if connection.peer_closed:
+        raise ConnectionClosed("the client has closed its side, and not answered the request for its certificate")
+    if held > MAX_HELD:
+        error = PeerMisbehaved(Misbehaviour.TOO_MUCH_DATA_BEFORE_ANSWER, f"{held} bytes")
+        connection.abort(error)
+        raise error
+    return True
 
 
 class ThreadedSigner:

@@ -18,6 +18,8 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 
 from trustls.connection import Connection, Data, ServerConnection
 from trustls.errors import ConfigError, ConnectionClosed, HandshakeTimeout, TLSError
+from trustls.net.common import answer_is_awaited
+from trustls.trust.verifiers import Peer
 
 HANDSHAKE_TIMEOUT: Final = 60.0
 SHUTDOWN_TIMEOUT: Final = 5.0
@@ -248,14 +250,18 @@ class AsyncShell(Generic[C]):
         while not self._plaintext and not connection.peer_closed:
             if connection.failure is not None:
                 raise connection.failure.with_traceback(None)
-            try:
-                if connection.pending_work is None:
-                    await self._receive_some()
-                else:
-                    await self._settle()
-            except TLSError:
-                await self._flush_last_words()
-                raise
+            await self._receive_or_settle()
+
+    async def _receive_or_settle(self) -> None:
+        """One step on: what comes next of the network, or of the application."""
+        try:
+            if self.connection.pending_work is None:
+                await self._receive_some()
+            else:
+                await self._settle()
+        except TLSError:
+            await self._flush_last_words()
+            raise
 
     async def _receive_some(self) -> None:
         """One read of the transport, into the connection."""
@@ -320,9 +326,10 @@ class AsyncShell(Generic[C]):
             self._sending = False
 
     async def request_client_certificate(self) -> None:
-        """On a server: ask the client for a certificate now; `receive` takes the answer, and `peer` tells it.
+        """On a server: ask the client for a certificate now.
 
-        See `ServerConnection.request_client_certificate`, also for what it raises.
+        `wait_for_client_certificate` waits for the answer; `receive` takes it too. See
+        `ServerConnection.request_client_certificate`, also for what it raises.
 
         Raises:
             ConfigError: this is a client.
@@ -338,6 +345,34 @@ class AsyncShell(Generic[C]):
             await self._write_out()
         finally:
             self._sending = False
+
+    async def wait_for_client_certificate(self) -> Peer | None:
+        """On a server: wait until the client has answered the request; who it is then.
+
+        Data that comes before the answer is kept for `receive`, up to 1 MiB.
+
+        Raises:
+            TLSError: as `answer_is_awaited`.
+        """
+        if self._receiving:
+            raise self._runtime.make_busy("receiving from")
+        self._receiving = True
+        held = bytearray(self._plaintext)
+        self._plaintext = memoryview(b"")
+        try:
+            self._check_not_closed()
+            await self._runtime.checkpoint()
+            while answer_is_awaited(self.connection, len(held)):
+                await self._receive_or_settle()
+                held += self._plaintext
+                self._plaintext = memoryview(b"")
+        except TLSError:
+            await self._flush_last_words()
+            raise
+        finally:
+            self._plaintext = memoryview(bytes(held) + bytes(self._plaintext))
+            self._receiving = False
+        return self.connection.peer
 
     async def wait_writable(self, wait: Callable[[], Awaitable[None]]) -> None:
         """Await `wait()`, which tells when the transport has room, as the only one who sends."""

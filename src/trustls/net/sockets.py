@@ -13,8 +13,10 @@ from typing import Any, Final, Generic, Self, TypeVar
 from trustls.config import ClientConfig
 from trustls.connection import ClientConnection, Connection, Data, ServerConnection
 from trustls.errors import AsyncRequired, ConfigError, ConnectionClosed, HandshakeTimeout, TLSError
+from trustls.net.common import answer_is_awaited
 from trustls.net.forks import FORKS, is_child_since
 from trustls.net.lingering import linger
+from trustls.trust.verifiers import Peer
 
 Address = tuple[str, int]
 C = TypeVar("C", bound=Connection)
@@ -162,6 +164,8 @@ class TLSSocket(Generic[C]):
             while not self._plaintext:
                 if self.connection.peer_closed:
                     return b""
+                if self.connection.failure is not None:  # Of a record behind the last data, or of a call before.
+                    raise self.connection.failure.with_traceback(None)
                 self._receive_some()
             data, start = self._plaintext, self._given
             if not start and len(data) <= size:
@@ -256,9 +260,10 @@ class TLSSocket(Generic[C]):
         self._flush()
 
     def request_client_certificate(self) -> None:
-        """On a server: ask the client for a certificate now; `recv` takes the answer, and `peer` tells it.
+        """On a server: ask the client for a certificate now.
 
-        See `ServerConnection.request_client_certificate`, also for what it raises.
+        `wait_for_client_certificate` waits for the answer; `recv` takes it too. See
+        `ServerConnection.request_client_certificate`, also for what it raises.
 
         Raises:
             ConfigError: this is a client.
@@ -270,6 +275,31 @@ class TLSSocket(Generic[C]):
         with self._state:
             connection.request_client_certificate()
         self._flush()
+
+    def wait_for_client_certificate(self) -> Peer | None:
+        """On a server: wait until the client has answered `request_client_certificate`; who it is then, as `peer`.
+
+        Data that comes before the answer is kept for `recv`, up to 1 MiB. The wait is as long as the client likes,
+        unless there is a timeout.
+
+        Raises:
+            TLSError: the answer is not accepted, the client sends too much data in place of one, or the connection
+                failed otherwise. ConnectionClosed: the client has closed its side. ConfigError: this is a client.
+            TimeoutError, OSError: as for sockets.
+        """
+        with self._receiving:
+            held = bytearray(self._plaintext[self._given :])
+            self._plaintext, self._given = b"", 0
+            try:
+                while answer_is_awaited(self.connection, len(held)):
+                    self._receive_some()
+                    held += self._plaintext
+                    self._plaintext = b""
+            finally:
+                self._plaintext = bytes(held) + self._plaintext
+                if self.connection.failure is not None:
+                    self._flush_quietly()
+        return self.connection.peer
 
     def _flush(self, data: Data = b"") -> None:
         """Send `data`, and whatever else the connection has for the transport."""

@@ -13,8 +13,9 @@ from collections.abc import Callable
 from typing import Final, cast
 
 from trustls.connection import Connection, Data
-from trustls.errors import HandshakeTimeout, TLSError, UnexpectedEOF
+from trustls.errors import ConnectionClosed, HandshakeTimeout, TLSError, UnexpectedEOF
 from trustls.net.aio.transport import TLSTransport
+from trustls.net.common import answer_is_awaited
 from trustls.protocol.buffers import BUFFERS, FULL_RECORD
 
 HANDSHAKE_TIMEOUT: Final = 60.0
@@ -54,6 +55,7 @@ class TLSProtocol(asyncio.BufferedProtocol):
         "_handshake_timeout",
         "_held",
         "_loop",
+        "_news",
         "_on_failure",
         "_on_lost",
         "_raw",
@@ -93,6 +95,7 @@ class TLSProtocol(asyncio.BufferedProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._settling: asyncio.Task[None] | None = None
         self._room: asyncio.Event | None = None
+        self._news: asyncio.Event | None = None
         self._handshake_timeout = handshake_timeout
         self._shutdown_timeout = shutdown_timeout
         self._on_failure = on_failure
@@ -182,7 +185,9 @@ class TLSProtocol(asyncio.BufferedProtocol):
                 self.connection.receive_eof()
             failure = self.connection.failure
         self.closing = True
+        self._fault = failure
         self._make_room()
+        self._tell_news()
         if self._transport is not None:
             self.application_protocol.connection_lost(failure)
             _need_not_be_asked(self.application_protocol)
@@ -214,6 +219,15 @@ class TLSProtocol(asyncio.BufferedProtocol):
                 self._room = asyncio.Event()
             await self._room.wait()
 
+    async def answered(self) -> None:
+        """Wait until the client has answered a request for its certificate; raises as `answer_is_awaited` does."""
+        while answer_is_awaited(self.connection):
+            if self.closing:
+                raise ConnectionClosed("the connection was closed before the client had answered") from self._fault
+            if self._news is None:
+                self._news = asyncio.Event()
+            await self._news.wait()
+
     def pause_reading(self) -> None:
         """Give the application nothing, neither data nor the end, until `resume_reading`; and read nothing."""
         if self._raw is None or self.closing:
@@ -237,6 +251,7 @@ class TLSProtocol(asyncio.BufferedProtocol):
             return
         self.closing = True
         self._held = b""
+        self._tell_news()
         self.connection.close()
         self.flush()
         if self.connection.peer_closed or self.connection.failure is not None or self._raw.is_closing():
@@ -291,6 +306,8 @@ class TLSProtocol(asyncio.BufferedProtocol):
                 self._deliver(plaintext)
             else:
                 self.application_protocol.data_received(plaintext)
+        if self._news is not None:
+            self._tell_news()
         if connection.failure is not None:
             self._failed(connection.failure)
         elif connection.peer_closed:
@@ -408,6 +425,7 @@ class TLSProtocol(asyncio.BufferedProtocol):
         if self._ended:
             return
         self._ended = True
+        self._tell_news()
         self._cancel_timer()
         self._cancel_settling()
         handshaking = self._transport is None
@@ -447,6 +465,12 @@ class TLSProtocol(asyncio.BufferedProtocol):
         if self._room is not None:
             self._room.set()
             self._room = None
+
+    def _tell_news(self) -> None:
+        """Let who waits in `answered` look again."""
+        if self._news is not None:
+            self._news.set()
+            self._news = None
 
     def _cancel_settling(self) -> None:
         """Cancel what the application is still asked for, once: its clean-up may take a while."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from trustls.connection import Data, ServerConnection
 from trustls.errors import ConfigError
+from trustls.trust.verifiers import Peer
 
 if TYPE_CHECKING:
     from trustls.net.aio.protocol import TLSProtocol
@@ -128,7 +129,7 @@ class TLSTransport(asyncio.Transport):
         self._protocol.flush()
 
     def request_client_certificate(self) -> None:
-        """On a server: ask the client for a certificate now. Its answer is seen in the connection's `peer`.
+        """On a server: ask the client for a certificate now; `wait_for_client_certificate` waits for the answer.
 
         See `ServerConnection.request_client_certificate`, also for what it raises.
 
@@ -139,6 +140,19 @@ class TLSTransport(asyncio.Transport):
             raise ConfigError("a client cannot ask for a client certificate")
         self._connection.request_client_certificate()
         self._protocol.flush()
+
+    async def wait_for_client_certificate(self) -> Peer | None:
+        """On a server: wait until the client has answered that; who it is then, as the connection's `peer`.
+
+        Data that comes before the answer goes to the protocol meanwhile. While that has paused reading, no answer comes
+        either: a StreamReader does so when much has come that nobody reads.
+
+        Raises:
+            TLSError: the answer is not accepted, or the connection failed otherwise. ConnectionClosed: the client has
+                closed its side, or the transport is closed or lost. ConfigError: this is a client.
+        """
+        await self._protocol.answered()
+        return self._connection.peer
 
     # -- The end ------------------------------------------------------------------------------------------------------
 
