@@ -328,7 +328,9 @@ class ServerNames:
             PeerIncompatible: there is none, and others are refused.
         """
         name = (hello.server_name or "").removesuffix(".")
-        found = self._configs.get(name) or self._configs.get(f"*.{name.partition('.')[2]}")
+        label, _, parent = name.partition(".")
+        # What a client sends is no pattern, and an empty label is none.
+        found = None if label in {"", "*"} else self._configs.get(name) or self._configs.get(f"*.{parent}")
         if found is None and self.refuse_others:
             raise PeerIncompatible(
                 Incompatibility.UNKNOWN_SERVER_NAME, f"the client asks for {name or 'no name'}, this server is another"

@@ -135,6 +135,14 @@ def test_wildcard_stands_for_nothing_else(name: str) -> None:
     check_refused(joined, "server", PeerIncompatible, Incompatibility.UNKNOWN_SERVER_NAME)
 
 
+@pytest.mark.parametrize("name", [".wild.example", "*.wild.example", "*", ".", "wild.example.."])
+def test_wildcard_stands_for_no_name_that_is_none(name: str) -> None:
+    edit = on(ClientHello, lambda hello: (replace(hello, server_name=name),))
+    client = ScriptedClient(client_config(), edit, "x.wild.example")
+    joined = Pair(client, ServerConnection(site(WILD, refuse_others=True))).run()
+    check_refused(joined, "server", PeerIncompatible, Incompatibility.UNKNOWN_SERVER_NAME)
+
+
 @pytest.mark.parametrize("name", ["127.0.0.1", "::1", "", "*", "*.", "a..example", "-a.example", "a b", "*.*.example"])
 def test_server_names_takes_host_names_only(name: str) -> None:
     with pytest.raises(ConfigError):
