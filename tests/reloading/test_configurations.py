@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from tests.reloading.following import replace
 from tests.support.memory import Pair, check_refused, connect, pair
-from trustls.cli.pki import Authority, Issued
+from trustls.cli.pki import Authority, Issued, Validity
 from trustls.config import ClientConfig, ServerConfig
 from trustls.errors import CertificateProblem, CertificateRejected, ConfigError
-from trustls.identity.credential import Credential
+from trustls.identity.credential import Credential, CredentialWarning
 from trustls.reloading import Reloading
 from trustls.trust.client_auth import ClientAuth
 from trustls.trust.crl import CrlStore
@@ -70,6 +71,50 @@ def test_a_server_presents_its_renewed_certificate(version: str, tmp_path: Path)
 
         check_served_by(connect(server, client), renewed)
         before.check_connected()
+
+
+@pytest.mark.parametrize(("from_day", "to_day", "why"), [(-3, -1, "expired on"), (1, 3, "is not valid before")])
+def test_a_certificate_that_is_not_valid_now_waits_while_the_one_before_is(
+    from_day: int, to_day: int, why: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An old file put back, or a new one that came too soon, does not end a service that works."""
+    now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
+    day = datetime.timedelta(days=1)
+    root = Authority.create("Root", validity=Validity(not_before=now - 9 * day, not_after=now + 9 * day))
+    good, better = root.issue_server("localhost"), root.issue_server("localhost")
+    other = root.issue_server(
+        "localhost", validity=Validity(not_before=now + from_day * day, not_after=now + to_day * day)
+    )
+    file = tmp_path / "server.pem"
+    file.write_bytes(good.pem_chain + good.pem_key)
+    with Credential.reloading(file, file) as own, warnings.catch_warnings():
+        warnings.simplefilter("ignore", CredentialWarning)
+        replace(file, other.pem_chain + other.pem_key)
+        assert not own.reload()
+        assert own.current.certificate.serial_number == good.certificate.serial_number
+        assert why in str(own.error)
+        assert "the credential before is valid still" in caplog.text
+        replace(file, better.pem_chain + better.pem_key)
+        follow(own)
+        assert own.current.certificate.serial_number == better.certificate.serial_number
+
+
+def test_a_certificate_that_is_not_valid_now_is_better_than_another(tmp_path: Path) -> None:
+    now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
+    day = datetime.timedelta(days=1)
+    root = Authority.create("Root", validity=Validity(not_before=now - 9 * day, not_after=now + 9 * day))
+    old, new = (
+        root.issue_server("localhost", validity=Validity(not_before=now - start * day, not_after=now - day))
+        for start in (5, 4)
+    )
+    file = tmp_path / "server.pem"
+    file.write_bytes(old.pem_chain + old.pem_key)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CredentialWarning)
+        with Credential.reloading(file, file) as own:
+            replace(file, new.pem_chain + new.pem_key)
+            follow(own)
+            assert own.current.certificate.serial_number == new.certificate.serial_number
 
 
 @VERSIONS

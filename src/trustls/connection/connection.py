@@ -308,6 +308,8 @@ class Connection(RecordIntake):
 class ClientConnection(Connection):
     """The client's side of one connection. The ClientHello waits in `data_to_send` as soon as it is made.
 
+    Where a session may be resumed, a verifier or chooser that is asynchronous is asked before that: see `pending_work`.
+
     Args:
         config: shared by any number of connections.
         server_name: the server's DNS name or IP address. Its certificate must be valid for it.

@@ -6,6 +6,7 @@ import os
 import sys
 import time
 import warnings
+import weakref
 from collections.abc import Awaitable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -145,7 +146,9 @@ class Credential:
     ) -> Reloading[Credential]:
         """From PEM files, and again when they change: see `Reloading.from_files`. A configuration takes it as it is.
 
-        While the two files do not go together, because one is written before the other, the old credential stays.
+        While the two files do not go together, because one is written before the other, the old credential stays. So it
+        does as long as it is valid and the new one is not: one that has expired, or is not valid yet, which is tried
+        again once a minute.
 
         Args:
             chain: the path of the certificates, in any order.
@@ -166,8 +169,10 @@ class Credential:
         if isinstance(ocsp_response, str | os.PathLike):
             ocsp_response = Path(ocsp_response).absolute()
 
+        followed: weakref.ref[Reloading[Credential]] | None = None
+
         def load() -> Credential:
-            return cls.from_pem(
+            fresh = cls.from_pem(
                 os.fspath(chain_file),
                 os.fspath(key_file),
                 password=password,
@@ -175,8 +180,14 @@ class Credential:
                 must_match_issuer=must_match_issuer,
                 ocsp_response=ocsp_response,
             )
+            before = None if followed is None else followed()
+            if before is not None:
+                _check_no_worse(fresh, before.current)
+            return fresh
 
-        return Reloading.from_files(load, chain_file, key_file, interval=interval)
+        reloading = Reloading.from_files(load, chain_file, key_file, interval=interval)
+        followed = weakref.ref(reloading)
+        return reloading
 
     @classmethod
     def from_der(
@@ -376,6 +387,13 @@ def _staple(
     from trustls.identity.staple import staple_from
 
     return staple_from(source, chain, now)
+
+
+def _check_no_worse(fresh: Credential, before: Credential) -> None:
+    """Refuse a credential that peers do not accept now in the place of one that they do."""
+    now = time.time()
+    if not fresh.is_valid_at(now) and before.is_valid_at(now):
+        raise ConfigError(f"{'; '.join(_out_of_date(fresh.sent_chain, now))}; the credential before is valid still")
 
 
 def _out_of_date(chain: tuple[Certificate, ...], now: float) -> Iterator[str]:
