@@ -23,16 +23,20 @@ def _info(label: bytes, context: bytes, length: int) -> bytes:
 class _Labels:
     """The labels of one hash function, and the early secret's derivative when there is no PSK.
 
-    Those that end in `_over` want the transcript hash, and the number of the block behind that.
+    Those that end in `_over` want the transcript hash, and the number of the block behind that. `binders` has those of
+    the binders' keys by the labels that RFC 9846 gives them, `psk_salt` is what a PSK is extracted with.
     """
 
     __slots__ = (
+        "binders",
         "client_handshake_over",
         "client_traffic_over",
         "derived",
         "exporter_over",
         "finished",
         "handshake_salt",
+        "psk_salt",
+        "resumption_over",
         "server_handshake_over",
         "server_traffic_over",
         "update",
@@ -54,8 +58,13 @@ class _Labels:
         self.client_traffic_over = over(b"c ap traffic")
         self.server_traffic_over = over(b"s ap traffic")
         self.exporter_over = over(b"exp master")
+        self.resumption_over = over(b"res master")
+        self.binders = {
+            label: _info(label, algorithm.empty, length) for label in (b"ext binder", b"res binder", b"imp binder")
+        }
+        self.psk_salt = algorithm.mac(self.zeros)
         # Nothing secret goes in, so that this key may stay for good.
-        no_psk = algorithm.extract(self.zeros, self.zeros)
+        no_psk = self.psk_salt.digest(self.zeros)
         self.handshake_salt = algorithm.mac(algorithm.mac(no_psk).digest(self.derived))
 
 
@@ -111,9 +120,8 @@ class TrafficSecrets:
     def resumption_secret(self, transcript_hash: bytes) -> ResumptionSecret:
         """The resumption secret, once the client's Finished is in the transcript too."""
         suite = self.client.suite
-        algorithm = suite.hash
-        secret = algorithm.expand_label(self._main_secret, b"res master", transcript_hash, algorithm.length)
-        return ResumptionSecret(suite, secret)
+        over = _LABELS[suite.hash.name].resumption_over
+        return ResumptionSecret(suite, self._main_secret.digest(over + transcript_hash + _FIRST_BLOCK))
 
 
 @dataclass(slots=True)
@@ -135,7 +143,7 @@ class ExporterSecret:
         return algorithm.expand_label(algorithm.mac(derived), b"exporter", algorithm.hash(context or b""), length)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class EarlySecret:
     """The first stage, when there is a pre-shared key."""
 
@@ -145,13 +153,14 @@ class EarlySecret:
     @classmethod
     def derive(cls, algorithm: HashAlgorithm, psk: bytes) -> EarlySecret:
         """From the pre-shared key."""
-        return cls(algorithm, algorithm.mac(algorithm.extract(bytes(algorithm.length), psk)))
+        return cls(algorithm, Mac(algorithm, _LABELS[algorithm.name].psk_salt.digest(psk)))
 
     def binder(self, label: bytes, transcript_hash: bytes) -> bytes:
         """Proof of holding the key, over the ClientHello up to the binders (RFC 9846 4.3.11.2)."""
         algorithm = self.algorithm
-        key = algorithm.expand_label(self.secret, label, algorithm.empty, algorithm.length)
-        return _finished(algorithm, algorithm.mac(key), transcript_hash)
+        labels = _LABELS[algorithm.name]
+        finished_key = algorithm.hmac(self.secret.digest(labels.binders[label]), labels.finished)
+        return algorithm.hmac(finished_key, transcript_hash)
 
     def binder_is_valid(self, binder: bytes, label: bytes, transcript_hash: bytes) -> bool:
         """Whether a client's binder is the one that this secret makes; compared in constant time."""
@@ -174,7 +183,7 @@ class EarlySecret:
         return self.secret.digest(_LABELS[self.algorithm.name].derived)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ResumptionSecret:
     """What the pre-shared keys of a connection's tickets are derived from (RFC 9846 4.7.1)."""
 
@@ -184,7 +193,7 @@ class ResumptionSecret:
     def psk(self, nonce: bytes) -> bytes:
         """The key of the ticket with this nonce."""
         algorithm = self.suite.hash
-        return algorithm.expand_label(algorithm.mac(self.secret), b"resumption", nonce, algorithm.length)
+        return algorithm.hmac(self.secret, _info(b"resumption", nonce, algorithm.length))
 
 
 @dataclass(slots=True)
@@ -233,5 +242,5 @@ class HandshakeSecrets:
 
 
 def _finished(algorithm: HashAlgorithm, secret: Mac, transcript_hash: bytes) -> bytes:
-    """The MAC of a Finished message, and of a binder: under a key of its own, derived from `secret`."""
+    """The MAC of a Finished message: under a key of its own, derived from `secret`."""
     return Mac(algorithm, secret.digest(_LABELS[algorithm.name].finished)).digest(transcript_hash)
