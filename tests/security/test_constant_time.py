@@ -105,7 +105,6 @@ HARMLESS: Final[dict[str, frozenset[tuple[str, str, str]]]] = {
     "numbers, flags and members of enumerations": frozenset(
         {
             ("handshake/client12.py", "client_handshake12", "session.extended_master_secret != extended"),
-            ("handshake/client_sessions.py", "offered_psks", "suite.suite == session.suite"),
             ("handshake/client_sessions.py", "usable_session", "session.suite not in client.cipher_suites"),
             ("handshake/server12.py", "_resumable", "session.extended_master_secret == extends"),
             ("handshake/server_sessions.py", "_external", "suite.hash.name == psk.hash"),

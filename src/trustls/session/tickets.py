@@ -42,16 +42,9 @@ class TicketKey:
 
     def seal(self, session: bytes) -> bytes:
         """The ticket: the key's name, a nonce, and the session, encrypted and authenticated."""
+        name = self.name
         nonce = os.urandom(_NONCE_LENGTH)
-        return self.name + nonce + self._cipher().encrypt(nonce, session, self.name)
-
-    def _cipher(self) -> Aead:
-        """Made when it is first needed, and kept with the key: each connection takes several tickets."""
-        aead = self._aead
-        if aead is None:
-            aead = aes_gcm(self.key)
-            object.__setattr__(self, "_aead", aead)
-        return aead
+        return name + nonce + (self._aead or self._made_aead()).encrypt(nonce, session, name)
 
     def open(self, ticket: bytes) -> bytes | None:
         """The session of a ticket sealed under this key; None for any other."""
@@ -59,9 +52,15 @@ class TicketKey:
         if ticket[:NAME_LENGTH] != self.name or len(nonce) != _NONCE_LENGTH:
             return None
         try:
-            return self._cipher().decrypt(nonce, ticket[_SEALED_AT:], self.name)
+            return (self._aead or self._made_aead()).decrypt(nonce, ticket[_SEALED_AT:], self.name)
         except AuthenticationFailed:
             return None
+
+    def _made_aead(self) -> Aead:
+        """Made when it is first needed, and kept with the key: each connection takes several tickets."""
+        aead = aes_gcm(self.key)
+        object.__setattr__(self, "_aead", aead)
+        return aead
 
 
 class TicketKeys(Protocol):
@@ -87,27 +86,33 @@ class RotatingTicketKeys:
             raise ConfigError("ticket keys rotate after a positive number of seconds")
         self._rotate_every = rotate_every
         self._lock = threading.Lock()
-        self._keys: list[TicketKey] = []
-        self._rotated_at = 0.0
+        # Replaced whole, so that no lock is needed to read it: when the first key was made, and the keys.
+        self._state: tuple[float, tuple[TicketKey, ...]] = 0.0, ()
 
     def current(self, now: float) -> TicketKey:
         """The newest key."""
-        with self._lock:
-            self._rotate(now)
-            return self._keys[0]
+        return self._keys(now)[0]
 
     def named(self, name: bytes, now: float) -> TicketKey | None:
         """One of the last two keys."""
-        with self._lock:
-            self._rotate(now)
-            return next((key for key in self._keys if key.name == name), None)
+        for key in self._keys(now):
+            if key.name == name:
+                return key
+        return None
 
-    def _rotate(self, now: float) -> None:
-        periods = (now - self._rotated_at) / self._rotate_every if self._keys else 2
-        if periods >= 1:
-            # After two periods without use, even the last key is too old.
-            self._keys = [TicketKey.generate(), *(self._keys[:1] if periods < 2 else ())]
-            self._rotated_at = now
+    def _keys(self, now: float) -> tuple[TicketKey, ...]:
+        """The keys of now, the newest first."""
+        rotated_at, keys = self._state
+        if keys and now - rotated_at < self._rotate_every:
+            return keys
+        with self._lock:
+            rotated_at, keys = self._state
+            periods = (now - rotated_at) / self._rotate_every if keys else 2
+            if periods >= 1:
+                # After two periods without use, even the last key is too old.
+                keys = (TicketKey.generate(), *(keys[:1] if periods < 2 else ()))
+                self._state = now, keys
+            return keys
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

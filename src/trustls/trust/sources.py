@@ -72,8 +72,9 @@ class TrustedRoots:
         """A digest of all roots of now."""
         if self._bundles is not None:
             return self._bundles.fingerprint
-        fingerprints = self._fingerprints()
-        return fingerprints[0] if len(fingerprints) == 1 else hashlib.sha256(b"".join(fingerprints)).digest()
+        if len(self._sources) == 1:
+            return _current(self._sources[0]).fingerprint
+        return hashlib.sha256(b"".join(self._fingerprints())).digest()
 
     @property
     def is_system(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import functools
 import hashlib
 import logging
 import secrets
@@ -370,8 +371,12 @@ def _authorized(rule: Authorize | None, peer: Peer) -> Peer | Awaitable[Peer]:
 
 def _binding(roots: TrustedRoots, rule: Authorize | None, own: bytes, more: bytes = b"") -> bytes:
     """A digest of whom a verifier believes; `own` stands for a rule that has no name which is the same everywhere."""
-    said = b"" if rule is None else rule.session_binding or own
-    return hashlib.sha256(roots.fingerprint + len(said).to_bytes(2, "big") + said + more).digest()
+    return _digest(roots.fingerprint, b"" if rule is None else rule.session_binding or own, more)
+
+
+@functools.lru_cache(maxsize=64)  # Each connection asks, and a few verifiers give the same again and again.
+def _digest(fingerprint: bytes, said: bytes, more: bytes) -> bytes:
+    return hashlib.sha256(fingerprint + len(said).to_bytes(2, "big") + said + more).digest()
 
 
 def _mismatch(leaf: Certificate, server_name: ServerName) -> Fault:

@@ -148,7 +148,7 @@ def declares_extensions(message: type[Self]) -> type[Self]:
     return message
 
 
-_read_header = struct.Struct("!HH").unpack_from
+read_header = struct.Struct("!HH").unpack_from
 
 
 def parse_extensions(message: type[Extended], block: bytes) -> dict[str, Any]:
@@ -162,7 +162,7 @@ def parse_extensions(message: type[Extended], block: bytes) -> dict[str, Any]:
         body_start = position + 4
         if body_start > end:
             raise DecodeError(Misbehaviour.TRUNCATED, f"extensions of {message.__name__}")
-        kind, size = _read_header(block, position)
+        kind, size = read_header(block, position)
         position = body_start + size
         if position > end:
             raise DecodeError(Misbehaviour.TRUNCATED, f"extensions of {message.__name__}")
@@ -295,14 +295,14 @@ def _decode_offered_psks(body: bytes) -> OfferedPsks:
 
 def _encode_offered_psks(psks: OfferedPsks) -> bytes:
     identities = b"".join(
-        vector16(psk.identity) + psk.obfuscated_ticket_age.to_bytes(4, "big") for psk in psks.identities
+        [vector16(psk.identity) + psk.obfuscated_ticket_age.to_bytes(4, "big") for psk in psks.identities]
     )
     return vector16(identities) + encode_binders(psks.binders)
 
 
 def encode_binders(binders: tuple[bytes, ...]) -> bytes:
     """The list of binders, which ends a ClientHello."""
-    return vector16(b"".join(map(vector8, binders)))
+    return vector16(b"".join([len(binder).to_bytes(1, "big") + binder for binder in binders]))
 
 
 OFFERED_PSKS: Codec[OfferedPsks] = Codec(_decode_offered_psks, _encode_offered_psks)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import functools
+import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Protocol, Self, TypeVar, cast
@@ -27,7 +28,7 @@ from trustls.wire.enums import (
     PskKeyExchangeMode,
     SignatureScheme,
 )
-from trustls.wire.extensions import Extended, declares_extensions, extension, parse_extensions
+from trustls.wire.extensions import Extended, declares_extensions, extension, parse_extensions, read_header
 from trustls.wire.names import DistinguishedName
 
 # RFC 9846 4.2.3: SHA-256 of "HelloRetryRequest".
@@ -37,6 +38,7 @@ DOWNGRADE_TO_TLS11 = b"DOWNGRD\x00"
 
 _E = ExtensionType
 _VERSIONS = ProtocolVersion.by_value
+_read_two_numbers = struct.Struct("!II").unpack
 _cipher_suites = enum_values(CipherSuite, "ClientHello: cipher_suites")
 _encoded_suites = functools.lru_cache(maxsize=16)(enum_list(CipherSuite, "cipher_suites").encode)
 
@@ -168,9 +170,10 @@ class ClientHello(Extended):
 def _ends_with_psk(block: bytes) -> bool:
     """Whether the last extension of a well-formed block is pre_shared_key."""
     position = kind = 0
-    while position < len(block):
-        kind = int.from_bytes(block[position : position + 2], "big")
-        position += 4 + int.from_bytes(block[position + 2 : position + 4], "big")
+    end = len(block)
+    while position < end:
+        kind, size = read_header(block, position)
+        position += 4 + size
     return kind == ExtensionType.PRE_SHARED_KEY
 
 
@@ -461,19 +464,18 @@ class NewSessionTicket(Extended):
     @classmethod
     def parse(cls, body: bytes) -> Self:
         reader = Reader(body, "NewSessionTicket")
-        lifetime = reader.u32()
-        age_add = reader.u32()
+        lifetime, age_add = _read_two_numbers(reader.take(8))
         nonce = reader.vector8()
         ticket = reader.vector16(low=1)
         block = reader.vector16()
         reader.finish()
-        return cls(lifetime=lifetime, age_add=age_add, nonce=nonce, ticket=ticket, **parse_extensions(cls, block))
+        extensions = parse_extensions(cls, block) if block else {}
+        return cls(lifetime=lifetime, age_add=age_add, nonce=nonce, ticket=ticket, **extensions)
 
     def encode(self) -> bytes:
         return (
-            self.lifetime.to_bytes(4, "big")
-            + self.age_add.to_bytes(4, "big")
-            + vector8(self.nonce)
+            struct.pack("!IIB", self.lifetime, self.age_add, len(self.nonce))
+            + self.nonce
             + vector16(self.ticket)
             + self.encode_extensions()
         )
