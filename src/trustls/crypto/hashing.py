@@ -36,6 +36,16 @@ class Mac:
         mac.update(message)
         return mac.finalize()
 
+    def prf(self, label: bytes, seed: bytes, length: int) -> bytes:
+        """The pseudorandom function of TLS 1.2 with this key: P_hash over `label` and `seed` (RFC 5246 5)."""
+        seed = label + seed
+        block = seed
+        output = b""
+        while len(output) < length:
+            block = self.digest(block)
+            output += self.digest(block + seed)
+        return output[:length]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HashAlgorithm:
@@ -87,17 +97,6 @@ class HashAlgorithm:
     def expand_label(self, secret: Mac, label: bytes, context: bytes, length: int) -> bytes:
         """HKDF-Expand-Label. `label` is given without its "tls13 " prefix."""
         return self.expand(secret, hkdf_label(label, context, length), length)
-
-    def prf(self, secret: bytes, label: bytes, seed: bytes, length: int) -> bytes:
-        """The pseudorandom function of TLS 1.2: P_hash over `label` and `seed` (RFC 5246 5)."""
-        mac = Mac(self, secret)
-        seed = label + seed
-        block = seed
-        output = b""
-        while len(output) < length:
-            block = mac.digest(block)
-            output += mac.digest(block + seed)
-        return output[:length]
 
 
 def hkdf_label(label: bytes, context: bytes, length: int) -> bytes:

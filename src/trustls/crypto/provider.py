@@ -51,6 +51,8 @@ class CryptoProvider:
     """The groups that TLS 1.2 can use: a hybrid's share has no place there (RFC 8422)."""
     suites_by_name: Mapping[CipherSuite, SuiteAlgorithms] = field(init=False, repr=False, compare=False)
     """The suites of TLS 1.3, by their names."""
+    suites12_by_name: Mapping[CipherSuite, SuiteAlgorithms12] = field(init=False, repr=False, compare=False)
+    """The suites of TLS 1.2, by their names."""
 
     def __post_init__(self) -> None:
         schemes = self.signature_schemes
@@ -60,6 +62,7 @@ class CryptoProvider:
         fill(self, "schemes13", tuple([scheme for scheme in schemes if scheme not in PKCS1_SCHEMES]))
         fill(self, "schemes12", tuple([scheme for scheme in schemes if "MLDSA" not in scheme.name]))
         fill(self, "suites_by_name", {item.suite: item for item in self.suites})
+        fill(self, "suites12_by_name", {item.suite: item for item in self.suites12})
         fill(self, "ecdhe_groups", tuple([group for group in self.groups if group.group in _ECDHE]))
 
     def __repr__(self) -> str:

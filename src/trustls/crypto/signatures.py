@@ -95,7 +95,8 @@ def _is_ec_private(key: PrivateKey) -> TypeGuard[ec.EllipticCurvePrivateKey]:
     return _is_subclass(type(key), ec.EllipticCurvePrivateKey)
 
 
-def _is_ec_public(key: PublicKey) -> TypeGuard[ec.EllipticCurvePublicKey]:
+def is_ec_key(key: PublicKey) -> TypeGuard[ec.EllipticCurvePublicKey]:
+    """Whether `key` is one for ECDSA."""
     return _is_subclass(type(key), ec.EllipticCurvePublicKey)
 
 
@@ -161,7 +162,7 @@ def verify(
         if scheme in _ECDSA:
             curve, algorithm = _ECDSA[scheme]
             curves = _CURVES if any_curve else curve
-            if _is_ec_public(key) and isinstance(key.curve, curves):
+            if is_ec_key(key) and isinstance(key.curve, curves):
                 key.verify(signature, message, algorithm)
                 return
         elif scheme in _RSA_PSS:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from trustls.crypto.key_exchange import HybridShare
 from trustls.errors import Incompatibility, Misbehaviour, PeerIncompatible, PeerMisbehaved
+from trustls.handshake.binding import client_binding
 from trustls.handshake.client13 import Opening, Shares, client_handshake13, share_entries
 from trustls.handshake.client_answer import ClientAnswer
 from trustls.handshake.client_sessions import OfferedPsk, bind, offered_psks, usable_session
@@ -32,7 +33,9 @@ async def client_handshake(
     """The whole handshake. `certificate` keeps what a CertificateRequest says, and how it is answered."""
     speaks_tls13 = ProtocolVersion.TLS1_3 in client.versions
     shares = _first_shares(client) if speaks_tls13 else {}
-    session = await usable_session(flow, client, server_name)
+    # Of now: credentials or roots that are loaded anew meanwhile have a key of their own.
+    binding = b"" if client.sessions is None else client_binding(server_name, client)
+    session = await usable_session(flow, client, server_name, binding) if binding else None
     hello = _client_hello(client, server_name, shares)
     offered = offered_psks(client, session) if speaks_tls13 else ()
     early_data = _offer_resumption(client, hello, session, offered)
@@ -46,7 +49,7 @@ async def client_handshake(
     if speaks_tls13:
         reply = await flow.receive(ServerHello, HelloRetryRequest)
         if isinstance(reply, HelloRetryRequest) or reply.supported_versions is not None:
-            opening = Opening(server_name, hello, shares, offered)
+            opening = Opening(server_name, hello, shares, offered, binding)
             return await client_handshake13(flow, client, opening, reply, certificate)
         answer = reply
     else:
@@ -57,7 +60,7 @@ async def client_handshake(
         raise PeerMisbehaved(Misbehaviour.VERSION_NOT_OFFERED, "early data was sent, the server chose TLSv1.2")
     from trustls.handshake.client12 import client_handshake12  # Few peers need it, and it takes a while to import.
 
-    return await client_handshake12(flow, client, server_name, hello, session, answer, certificate)
+    return await client_handshake12(flow, client, server_name, hello, session, binding, answer, certificate)
 
 
 def _offer_resumption(

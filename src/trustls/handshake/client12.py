@@ -6,11 +6,10 @@ from dataclasses import replace
 from typing import Final
 
 from trustls.crypto.aead import SuiteAlgorithms12
-from trustls.crypto.key_exchange import BadKeyShare
+from trustls.crypto.key_exchange import BadKeyShare, KeyExchangeGroup
 from trustls.errors import Incompatibility, Misbehaviour, PeerIncompatible, PeerMisbehaved
 from trustls.handshake.authentication import chosen_credential, parsed_chain, verified_server
 from trustls.handshake.authentication12 import check_signature12, is_rsa, send_certificate12, send_certificate_verify12
-from trustls.handshake.binding import client_binding
 from trustls.handshake.client_answer import ClientAnswer
 from trustls.handshake.client_sessions import MAX_TICKET, remember
 from trustls.handshake.established import ConnectionInfo, Established
@@ -20,12 +19,12 @@ from trustls.handshake.parameters import ClientParameters
 from trustls.handshake.solicited import check_solicited
 from trustls.identity.request import CredentialRequest
 from trustls.identity.signer import curve_of
-from trustls.protocol.key_schedule12 import DirectionKeys12, Exporter12, MasterSecret
+from trustls.protocol.key_schedule12 import DirectionKeys12, MasterSecret
 from trustls.protocol.record import Opener12, Sealer12
 from trustls.session.state import MAX_LIFETIME, ClientSession
 from trustls.trust.names import ServerName
 from trustls.trust.verifiers import Peer
-from trustls.wire.enums import ECPointFormat, ExtensionType, ProtocolVersion
+from trustls.wire.enums import ECPointFormat, ExtensionType, NamedGroup, ProtocolVersion
 from trustls.wire.messages import ClientHello, Finished, ServerHello
 from trustls.wire.messages12 import (
     CertificateMessage12,
@@ -47,10 +46,11 @@ async def client_handshake12(
     server_name: ServerName,
     hello: ClientHello,
     session: ClientSession | None,
+    binding: bytes,
     answer: ServerHello,
     certificate: ClientAnswer,
 ) -> Established:
-    """The rest of a handshake whose ServerHello settled on TLS 1.2."""
+    """The rest of a handshake whose ServerHello settled on TLS 1.2. `binding` is what its session is kept under."""
     flow.speak_tls12()
     suite = _chosen_suite(client, hello, answer)
     extended = _negotiated_extended_master_secret(client, answer)
@@ -61,7 +61,7 @@ async def client_handshake12(
         if session.suite != suite.suite or session.extended_master_secret != extended:
             raise PeerMisbehaved(Misbehaviour.SESSION_CHANGED)
         flow.transcript.forget()
-        return await _resume(flow, client, server_name, hello, session, answer, suite)
+        return await _resume(flow, client, hello, session, binding, answer, suite)
     randoms = hello.random + answer.random
 
     stapled = bool(answer.status_request)
@@ -108,7 +108,7 @@ async def client_handshake12(
         request=request,
         extended_master_secret=extended,
     )
-    _remember(client, server_name, fresh)
+    _remember(client, binding, fresh)
     return _established(hello, answer, fresh, master, first, resumed=False)
 
 
@@ -118,9 +118,9 @@ async def client_handshake12(
 async def _resume(
     flow: Flow,
     client: ClientParameters,
-    server_name: ServerName,
     hello: ClientHello,
     session: ClientSession,
+    binding: bytes,
     answer: ServerHello,
     suite: SuiteAlgorithms12,
 ) -> Established:
@@ -135,7 +135,7 @@ async def _resume(
     flow.send(Finished(verify_data=master.verify_data(client=True, transcript_hash=flow.transcript.digest())))
     if ticket is not None and _kept(ticket):
         session = replace(session, ticket=ticket.ticket, lifetime=_lifetime(ticket), received_at=client.now())
-    _remember(client, server_name, session)
+    _remember(client, binding, session)
     return _established(hello, answer, session, master, first, resumed=True)
 
 
@@ -157,9 +157,9 @@ def _kept(ticket: NewSessionTicket12 | None) -> bytes:
     return ticket.ticket if ticket is not None and len(ticket.ticket) <= MAX_TICKET else b""
 
 
-def _remember(client: ClientParameters, server_name: ServerName, session: ClientSession) -> None:
+def _remember(client: ClientParameters, key: bytes, session: ClientSession) -> None:
     if client.sessions is not None and (session.ticket or session.session_id):
-        remember(client.sessions, client_binding(server_name, client), session)
+        remember(client.sessions, key, session)
 
 
 def _established(
@@ -182,7 +182,7 @@ def _established(
             resumed=resumed,
         ),
         peer=session.peer,
-        exporter=Exporter12(master, hello.random + answer.random),
+        exporter=master.exporter(hello.random + answer.random),
         tls_unique=first_finished,
     )
 
@@ -204,7 +204,7 @@ def _chosen_suite(client: ClientParameters, hello: ClientHello, answer: ServerHe
         raise PeerMisbehaved(Misbehaviour.NO_UNCOMPRESSED_POINTS)
     if answer.alpn is not None and answer.alpn not in client.alpn:
         raise PeerMisbehaved(Misbehaviour.ALPN_NOT_OFFERED, repr(answer.alpn))
-    suite = next((item for item in client.provider.suites12 if item.suite == answer.cipher_suite), None)
+    suite = client.provider.suites12_by_name.get(answer.cipher_suite)
     if suite is None:
         raise PeerMisbehaved(Misbehaviour.SUITE_NOT_OFFERED, str(answer.cipher_suite))
     return suite
@@ -246,7 +246,7 @@ async def _authenticate_server(
     if is_rsa(chain[0]) != suite.signs_with_rsa:
         raise PeerMisbehaved(Misbehaviour.KEY_NOT_FOR_SUITE, f"{suite.suite}")
     curve = curve_of(chain[0])
-    if curve is not None and not any(item.group == curve for item in client.provider.ecdhe_groups):
+    if curve is not None and _offered_group(client, curve) is None:
         # RFC 8422 5.1: the groups on offer are those of certificates as well.
         raise PeerMisbehaved(Misbehaviour.GROUP_NOT_OFFERED, f"the certificate's key is on {curve}")
     check_signature12(
@@ -259,9 +259,16 @@ async def _authenticate_server(
     return peer, exchange
 
 
+def _offered_group(client: ClientParameters, name: NamedGroup) -> KeyExchangeGroup | None:
+    for group in client.provider.ecdhe_groups:
+        if group.group == name:
+            return group
+    return None
+
+
 def _send_key_exchange(flow: Flow, client: ClientParameters, exchange: ServerKeyExchange) -> bytes:
     """ClientKeyExchange; the premaster secret."""
-    group = next((item for item in client.provider.ecdhe_groups if item.group == exchange.group), None)
+    group = _offered_group(client, exchange.group)
     if group is None:
         raise PeerMisbehaved(Misbehaviour.GROUP_NOT_OFFERED, str(exchange.group))
     try:

@@ -62,12 +62,13 @@ _UNASKED = frozenset((ExtensionType.COOKIE,))
 
 @dataclass(slots=True)
 class Opening:
-    """What the client began with."""
+    """What the client began with. `binding` is what sessions of this connection are kept under."""
 
     server_name: ServerName
     hello: ClientHello
     shares: Shares
     offered_psks: tuple[OfferedPsk, ...]
+    binding: bytes
 
 
 @dataclass(slots=True)
@@ -154,7 +155,7 @@ async def client_handshake13(
         tickets = TicketReceiver(
             client,
             client.sessions,
-            opening.server_name,
+            opening.binding,
             secret=traffic.resumption_secret(flow.transcript.digest()),
             group=greeting.group,
             alpn=extensions.alpn,

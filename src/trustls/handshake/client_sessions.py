@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from trustls.crypto.hashing import HashAlgorithm
 from trustls.errors import CertificateRejected
 from trustls.handshake.authentication import verified_server
-from trustls.handshake.binding import client_binding
 from trustls.handshake.flow import Flow
 from trustls.handshake.parameters import ClientParameters
 from trustls.identity.credential import Credential
@@ -47,11 +46,12 @@ class OfferedPsk:
         return self.early.algorithm
 
 
-async def usable_session(flow: Flow, client: ClientParameters, server_name: ServerName) -> ClientSession | None:
-    """A session with this server that can be resumed now, if there is one; its server is verified anew."""
+async def usable_session(
+    flow: Flow, client: ClientParameters, server_name: ServerName, key: bytes
+) -> ClientSession | None:
+    """A session under this key that can be resumed now, if there is one; its server is verified anew."""
     if client.sessions is None:
         return None
-    key = client_binding(server_name, client)
     now = client.now()
     asked: dict[CredentialRequest, object] = {}
     for _ in range(_MAX_TRIED):
@@ -161,7 +161,7 @@ class TicketReceiver:
         self,
         client: ClientParameters,
         store: ClientSessionStore,
-        server_name: ServerName,
+        key: bytes,
         *,
         secret: ResumptionSecret,
         group: NamedGroup,
@@ -172,7 +172,7 @@ class TicketReceiver:
     ) -> None:
         self._client = client
         self._store = store
-        self._key = client_binding(server_name, client)
+        self._key = key
         self._secret = secret
         self._group = group
         self._alpn = alpn

@@ -24,7 +24,7 @@ from trustls.handshake.parameters import ServerParameters
 from trustls.handshake.server_sessions import find_session, new_identifier, store_under, stored
 from trustls.identity.credential import Credential
 from trustls.identity.signer import signature_from
-from trustls.protocol.key_schedule12 import DirectionKeys12, Exporter12, MasterSecret
+from trustls.protocol.key_schedule12 import DirectionKeys12, MasterSecret
 from trustls.protocol.record import Opener12, Sealer12
 from trustls.session.state import ServerSession
 from trustls.session.tickets import StoredSessions, Tickets
@@ -124,7 +124,7 @@ async def server_handshake12(flow: Flow, server: ServerParameters, hello: Client
             credential=choice.credential,
         ),
         peer=peer,
-        exporter=Exporter12(master, randoms),
+        exporter=master.exporter(randoms),
         tls_unique=first,
     )
 
@@ -160,7 +160,7 @@ async def _resumable(
     if found is None:
         return None
     session, peer = found
-    suite = next((item for item in server.provider.suites12 if item.suite == session.suite), None)
+    suite = server.provider.suites12_by_name.get(session.suite)
     if suite is None or session.suite not in hello.cipher_suites:
         return None
     extends = bool(hello.extended_master_secret)
@@ -200,7 +200,7 @@ async def _resume(
             resumed=True,
         ),
         peer=peer,
-        exporter=Exporter12(master, hello.random + answer.random),
+        exporter=master.exporter(hello.random + answer.random),
         tls_unique=first,
     )
 
@@ -247,7 +247,8 @@ async def _choose(flow: Flow, server: ServerParameters, hello: ClientHello) -> _
         # RFC 5246 7.4.1.4.1: that means SHA-1.
         raise PeerIncompatible(Incompatibility.NO_COMMON_SCHEME, "the client does not say what it verifies")
     schemes = hello.signature_algorithms
-    usable = _credentials_with_suite(server, hello)
+    suites = _common_suites(server, hello)
+    usable = _credentials_with_suite(server, hello, suites)
     group = _chosen_group(server, hello)
     credential = await server_credential(flow, server, hello, ProtocolVersion.TLS1_2, usable)
     scheme = credential.scheme_for(schemes, ProtocolVersion.TLS1_2)
@@ -256,16 +257,24 @@ async def _choose(flow: Flow, server: ServerParameters, hello: ClientHello) -> _
     return _Choice(
         credential=credential,
         scheme=scheme,
-        suite=_chosen_suite(server, hello, credential),
+        suite=_chosen_suite(suites, credential),
         group=group,
         alpn=chosen_alpn(server, hello),
         extended=bool(hello.extended_master_secret),
     )
 
 
-def _credentials_with_suite(server: ServerParameters, hello: ClientHello) -> tuple[Credential, ...]:
-    """The credentials for whose kind of key the client offers a suite."""
-    kinds = {item.signs_with_rsa for item in server.provider.suites12 if item.suite in hello.cipher_suites}
+def _common_suites(server: ServerParameters, hello: ClientHello) -> tuple[SuiteAlgorithms12, ...]:
+    """Our suites that the client offers too, in its order of preference."""
+    ours = server.provider.suites12_by_name
+    return tuple([ours[suite] for suite in hello.cipher_suites if suite in ours])
+
+
+def _credentials_with_suite(
+    server: ServerParameters, hello: ClientHello, suites: tuple[SuiteAlgorithms12, ...]
+) -> tuple[Credential, ...]:
+    """The credentials for whose kind of key there is one of `suites`."""
+    kinds = {suite.signs_with_rsa for suite in suites}
     usable = tuple([item for item in server.current_credentials() if item.signs_with_rsa in kinds])
     if not usable:
         raise PeerIncompatible(
@@ -274,12 +283,12 @@ def _credentials_with_suite(server: ServerParameters, hello: ClientHello) -> tup
     return usable
 
 
-def _chosen_suite(server: ServerParameters, hello: ClientHello, credential: Credential) -> SuiteAlgorithms12:
-    """The client's most preferred suite that is ours too and goes with the credential's key."""
-    ours = {item.suite: item for item in server.provider.suites12 if item.signs_with_rsa == credential.signs_with_rsa}
-    for suite in hello.cipher_suites:
-        if suite in ours:
-            return ours[suite]
+def _chosen_suite(suites: tuple[SuiteAlgorithms12, ...], credential: Credential) -> SuiteAlgorithms12:
+    """The first suite that goes with the credential's key."""
+    with_rsa = credential.signs_with_rsa
+    for suite in suites:
+        if suite.signs_with_rsa == with_rsa:
+            return suite
     raise PeerIncompatible(Incompatibility.NO_COMMON_SUITE)
 
 

@@ -11,7 +11,7 @@ import os
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 
 from trustls.crypto.aead import SuiteAlgorithms
 from trustls.errors import CertificateRejected, Misbehaviour, PeerMisbehaved, TLSError
@@ -206,16 +206,17 @@ async def _or_none(
     It is asked here, and only what it wants awaited goes to the shell: that saves 5 us of a resumed handshake.
     """
     try:
-        answer = function(*arguments)
+        answer: Any = function(*arguments)
         if hasattr(type(answer), "__await__"):
             answer = await flow.outside(purpose, lambda: answer)
+        given: T | None = answer
     except TLSError as error:
         _logger.warning("%s", error)
         return None
     except Exception as error:  # noqa: BLE001 (whatever they raise)
         _logger.warning("could not %s: %s: %s", purpose, type(error).__name__, error)
         return None
-    return cast("T | None", answer)
+    return given
 
 
 async def stored(flow: Flow, server: ServerParameters, session: ServerSession) -> bytes | None:

@@ -14,6 +14,7 @@ from trustls.crypto.signatures import (
     PKCS1_SCHEMES,
     PrivateKey,
     PublicKey,
+    is_ec_key,
     schemes_of_private_key,
     sign,
 )
@@ -154,9 +155,8 @@ def schemes_for(signer: Signer, leaf: Certificate) -> tuple[tuple[SignatureSchem
 def curve_of(leaf: Certificate) -> NamedGroup | None:
     """The curve of an ECDSA key; None for another kind of key, or a curve that is not supported."""
     key = leaf.public_key
-    if not isinstance(key, ec.EllipticCurvePublicKey):
-        return None
-    return next((group for curve, (group, _) in _CURVES.items() if isinstance(key.curve, curve)), None)
+    known = _CURVES.get(type(key.curve)) if is_ec_key(key) else None
+    return None if known is None else known[0]
 
 
 def listed(schemes: Iterable[SignatureScheme]) -> str:

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from trustls.crypto.aead import SuiteAlgorithms12
-from trustls.crypto.hashing import equal
+from trustls.crypto.hashing import Mac, equal
 
 MASTER_SECRET_LENGTH: Final = 48
 VERIFY_DATA_LENGTH: Final = 12
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class DirectionKeys12:
     """What protects the records of one direction."""
 
@@ -21,13 +21,21 @@ class DirectionKeys12:
     iv: bytes = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class MasterSecret:
-    """The secret of a TLS 1.2 session. `extended` says whether it is bound to the handshake (RFC 7627)."""
+    """The secret of a TLS 1.2 session. `extended` says whether it is bound to the handshake (RFC 7627).
+
+    A handshake derives the keys and two Finished from it: `_mac` is kept until there is an `exporter`. An idle
+    connection holds the secret only.
+    """
 
     suite: SuiteAlgorithms12
     secret: bytes = field(repr=False)
     extended: bool
+    _mac: Mac | None = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self._mac = Mac(self.suite.hash, self.secret)
 
     @classmethod
     def derive(
@@ -35,16 +43,17 @@ class MasterSecret:
     ) -> MasterSecret:
         """From the ECDHE secret: over `session_hash` where both sides extend, else over `randoms` (client, server)."""
         if session_hash is not None:
-            secret = suite.hash.prf(premaster, b"extended master secret", session_hash, MASTER_SECRET_LENGTH)
+            label, seed = b"extended master secret", session_hash
         else:
-            secret = suite.hash.prf(premaster, b"master secret", randoms, MASTER_SECRET_LENGTH)
+            label, seed = b"master secret", randoms
+        secret = Mac(suite.hash, premaster).prf(label, seed, MASTER_SECRET_LENGTH)
         return cls(suite, secret, session_hash is not None)
 
     def record_keys(self, client_random: bytes, server_random: bytes) -> tuple[DirectionKeys12, DirectionKeys12]:
         """The client's write keys and the server's (RFC 5246 6.3)."""
         suite = self.suite
         key, iv = suite.key_length, suite.fixed_iv_length
-        block = suite.hash.prf(self.secret, b"key expansion", server_random + client_random, 2 * (key + iv))
+        block = self.mac().prf(b"key expansion", server_random + client_random, 2 * (key + iv))
         client_iv = 2 * key
         server_iv = client_iv + iv
         return (
@@ -55,14 +64,23 @@ class MasterSecret:
     def verify_data(self, *, client: bool, transcript_hash: bytes) -> bytes:
         """The content of the client's or the server's Finished (RFC 5246 7.4.9)."""
         label = b"client finished" if client else b"server finished"
-        return self.suite.hash.prf(self.secret, label, transcript_hash, VERIFY_DATA_LENGTH)
+        return self.mac().prf(label, transcript_hash, VERIFY_DATA_LENGTH)
 
     def finished_is_valid(self, verify_data: bytes, *, client: bool, transcript_hash: bytes) -> bool:
         """Whether a Finished is the one that this secret makes; compared in constant time."""
         return equal(verify_data, self.verify_data(client=client, transcript_hash=transcript_hash))
 
+    def mac(self) -> Mac:
+        """HMAC under this secret, for the PRF."""
+        return self._mac or Mac(self.suite.hash, self.secret)
 
-@dataclass(frozen=True, slots=True)
+    def exporter(self, randoms: bytes) -> Exporter12:
+        """What keying material is exported from, once the handshake is done. `randoms`: the client's, the server's."""
+        self._mac = None
+        return Exporter12(self, randoms)
+
+
+@dataclass(slots=True)
 class Exporter12:
     """What keying material is exported from (RFC 5705)."""
 
@@ -79,4 +97,4 @@ class Exporter12:
         seed = self.randoms
         if context is not None:
             seed += len(context).to_bytes(2, "big") + context
-        return self.master.suite.hash.prf(self.master.secret, label, seed, length)
+        return self.master.mac().prf(label, seed, length)

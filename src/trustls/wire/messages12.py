@@ -24,7 +24,8 @@ class _Empty(Structure):
 
     @classmethod
     def parse(cls, body: bytes) -> Self:
-        Reader(body, cls.__name__).finish()
+        if body:
+            Reader(body, cls.__name__).finish()
         return cls()
 
     def encode(self) -> bytes:
@@ -99,12 +100,17 @@ class ServerKeyExchange(Structure):
         reader = Reader(body, "ServerKeyExchange")
         if reader.u8() != _NAMED_CURVE:
             raise DecodeError(Misbehaviour.MALFORMED, "ServerKeyExchange: a curve that is not named")
-        group = NamedGroup(reader.u16())
+        group = reader.u16()
         public = reader.vector8(low=1)
-        scheme = SignatureScheme(reader.u16())
+        scheme = reader.u16()
         signature = reader.vector16()
         reader.finish()
-        return cls(group=group, public=public, scheme=scheme, signature=signature)
+        return cls(
+            group=NamedGroup.by_value.get(group) or NamedGroup(group),
+            public=public,
+            scheme=SignatureScheme.by_value.get(scheme) or SignatureScheme(scheme),
+            signature=signature,
+        )
 
     def encode(self) -> bytes:
         return self.parameters() + self.scheme.to_bytes(2, "big") + vector16(self.signature)
@@ -116,7 +122,7 @@ class ServerKeyExchange(Structure):
 
 def ecdh_parameters(group: NamedGroup, public: bytes) -> bytes:
     """ServerECDHParams of a named group."""
-    return bytes((_NAMED_CURVE,)) + group.to_bytes(2, "big") + vector8(public)
+    return b"%c%b%c%b" % (_NAMED_CURVE, group.to_bytes(2, "big"), len(public), public)
 
 
 @dataclass(slots=True, kw_only=True, eq=False, repr=False)
