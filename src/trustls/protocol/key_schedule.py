@@ -243,4 +243,4 @@ class HandshakeSecrets:
 
 def _finished(algorithm: HashAlgorithm, secret: Mac, transcript_hash: bytes) -> bytes:
     """The MAC of a Finished message: under a key of its own, derived from `secret`."""
-    return Mac(algorithm, secret.digest(_LABELS[algorithm.name].finished)).digest(transcript_hash)
+    return algorithm.hmac(secret.digest(_LABELS[algorithm.name].finished), transcript_hash)
