@@ -13,8 +13,10 @@ from trustls.errors import ConfigError, Incompatibility, PeerIncompatible
 from trustls.handshake.client_hello_info import ClientHelloInfo
 from trustls.handshake.key_log import KeyLog
 from trustls.handshake.parameters import ClientParameters, ServerParameters
+from trustls.handshake.record_sizes import MAX_RECORD_SIZE_LIMIT, MIN_RECORD_SIZE_LIMIT, own_limit
 from trustls.handshake.retry_cookie import RetryCookies
 from trustls.identity.selection import ChooseCredential, ChooseServerCredential, CredentialSource, current_credentials
+from trustls.protocol.record import MAX_PLAINTEXT
 from trustls.session.psk import ExternalPsk
 from trustls.session.store import ClientSessionStore, MemoryClientSessions
 from trustls.session.tickets import Resumption, Tickets
@@ -77,6 +79,11 @@ class ClientConfig:
         send_server_name: whether the server's name goes into the ClientHello (RFC 6066 3).
         pad_records_to: pad application data to a multiple of this many bytes, up to 2^14 (RFC 9846 5.4); 0 for no
             padding.
+        max_fragment_size: how many bytes of content, padding included, go into a record: 64 to 2^14. The peer may ask
+            for less (`ConnectionInfo.record_size_limit`), and gets it.
+        record_size_limit: asks the server for records of at most this many bytes of content, 64 to 2^14 + 1 (RFC 8449):
+            in TLS 1.3 with the byte of their type and their padding. Many servers do not know it, and go on with
+            2^14; GnuTLS refuses less than 512. None asks for nothing.
         key_log: takes the secrets of every connection, for debugging (`KeyLogFile`).
         provider: the cryptography to use.
         now: the time, in seconds since 1970.
@@ -107,6 +114,8 @@ class ClientConfig:
     require_extended_master_secret: bool = True
     send_server_name: bool = True
     pad_records_to: int = 0
+    max_fragment_size: int = MAX_PLAINTEXT
+    record_size_limit: int | None = None
     key_log: KeyLog | None = None
     provider: CryptoProvider = DEFAULT_PROVIDER
     now: Callable[[], float] = time.time
@@ -120,7 +129,7 @@ class ClientConfig:
         credentials = _credentials(self.credentials)
         if self.choose_credential is not None and not credentials:
             raise ConfigError("`choose_credential` has nothing to choose from: give `credentials`")
-        _check_padding(self.pad_records_to)
+        _check_record_sizes(self)
         provider = _restricted(self.provider, self.suites, self.groups, self.signature_schemes)
         versions = _allowed_versions(self.versions, provider)
         speaks_tls12 = ProtocolVersion.TLS1_2 in versions
@@ -148,6 +157,7 @@ class ClientConfig:
             request_ocsp=OcspPolicy.named(self.ocsp) is not OcspPolicy.OFF,
             certificate_authorities=_authorities(self),
             post_handshake_auth=self.post_handshake_auth,
+            record_size_limit=self.record_size_limit and own_limit(self.record_size_limit, versions[0]),
             key_log=self.key_log,
             now=self.now,
         )
@@ -212,7 +222,9 @@ class ServerConfig:
         suites, groups, signature_schemes: restrict what is accepted, by IANA name. Among suites the client's order
             decides, among groups this one.
         retry_cookies: puts a cookie into each HelloRetryRequest and demands it back (RFC 9846 4.3.2).
-        pad_records_to, key_log, provider, now: as in ClientConfig.
+        record_size_limit: the same of clients, in answer to those that say theirs; None says the most there is. Theirs
+            is kept to in either case.
+        pad_records_to, max_fragment_size, key_log, provider, now: as in ClientConfig.
 
     Raises:
         ConfigError: the parts do not go together, or a name is not known.
@@ -233,6 +245,8 @@ class ServerConfig:
     require_extended_master_secret: bool = True
     retry_cookies: RetryCookies | None = None
     pad_records_to: int = 0
+    max_fragment_size: int = MAX_PLAINTEXT
+    record_size_limit: int | None = None
     key_log: KeyLog | None = None
     provider: CryptoProvider = DEFAULT_PROVIDER
     now: Callable[[], float] = time.time
@@ -252,7 +266,7 @@ class ServerConfig:
             raise ConfigError("`post_handshake_auth` takes ClientAuth.required(roots) or .optional(roots)")
         if self.choose_config is not None and not callable(self.choose_config):
             raise ConfigError("`choose_config` takes a function of a ClientHelloInfo, or ServerNames")
-        _check_padding(self.pad_records_to)
+        _check_record_sizes(self)
         provider = _restricted(self.provider, self.suites, self.groups, self.signature_schemes)
         object.__setattr__(self, "credentials", credentials)
         versions = _allowed_versions(self.versions, provider)
@@ -278,6 +292,8 @@ class ServerConfig:
             external_psks=tuple(self.external_psks),
             retry_cookies=self.retry_cookies,
             pad_records_to=self.pad_records_to,
+            max_fragment_size=self.max_fragment_size,
+            record_size_limit=self.record_size_limit,
             key_log=self.key_log,
             now=self.now,
         )
@@ -376,9 +392,15 @@ def _psks(psks: Iterable[ExternalPsk]) -> tuple[ExternalPsk, ...]:
     return found
 
 
-def _check_padding(multiple: int) -> None:
-    if not 0 <= multiple <= 1 << 14:
-        raise ConfigError(f"pad_records_to={multiple} is outside 0 to 16384")
+def _check_record_sizes(config: ClientConfig | ServerConfig) -> None:
+    limit = MAX_RECORD_SIZE_LIMIT if config.record_size_limit is None else config.record_size_limit
+    for name, size, least, most in (
+        ("pad_records_to", config.pad_records_to, 0, MAX_PLAINTEXT),
+        ("max_fragment_size", config.max_fragment_size, MIN_RECORD_SIZE_LIMIT, MAX_PLAINTEXT),
+        ("record_size_limit", limit, MIN_RECORD_SIZE_LIMIT, MAX_RECORD_SIZE_LIMIT),
+    ):
+        if not least <= size <= most:
+            raise ConfigError(f"{name}={size} is outside {least} to {most}")
 
 
 def _freeze(config: ClientConfig | ServerConfig) -> None:

@@ -75,7 +75,7 @@ class Misbehaviour(_Reason):
     MESSAGE_TOO_LARGE = (_Alert.DECODE_ERROR, "a handshake message is larger than its limit")
 
     # Records.
-    RECORD_OVERFLOW = (_Alert.RECORD_OVERFLOW, "a record is larger than the protocol allows")
+    RECORD_OVERFLOW = (_Alert.RECORD_OVERFLOW, "a record is larger than it may be")
     BAD_RECORD_MAC = (_Alert.BAD_RECORD_MAC, "a record could not be decrypted")
     BAD_RECORD_VERSION = (_Alert.PROTOCOL_VERSION, "a record header carries no TLS version")
     UNKNOWN_CONTENT_TYPE = (_Alert.UNEXPECTED_MESSAGE, "a record has an unknown content type")
@@ -140,7 +140,7 @@ class Misbehaviour(_Reason):
     SESSION_CHANGED = (_Alert.ILLEGAL_PARAMETER, "the server resumed a session with other parameters")
     SESSION_ID_ECHOED = (_Alert.ILLEGAL_PARAMETER, "the server resumed a session that was not offered")
     BAD_PSK_OFFER = (_Alert.ILLEGAL_PARAMETER, "pre_shared_key does not hold a binder for each identity")
-    BAD_RECORD_SIZE_LIMIT = (_Alert.ILLEGAL_PARAMETER, "record_size_limit is below 64")
+    BAD_RECORD_SIZE_LIMIT = (_Alert.ILLEGAL_PARAMETER, "record_size_limit is below 64, or above what there is")
     BAD_PADDING = (_Alert.ILLEGAL_PARAMETER, "the padding is not zero")
     SELECTED_UNOFFERED_PSK = (_Alert.ILLEGAL_PARAMETER, "the server chose a pre-shared key that was not offered")
 

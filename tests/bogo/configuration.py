@@ -31,6 +31,7 @@ from trustls.session.state import ClientSession
 _TLS12, _TLS13 = 0x0303, 0x0304
 # What BoringSSL takes, which the runner knows.
 _MAX_EARLY_DATA = 14336
+_MAX_FRAGMENT = 1 << 14
 _TICKET_AGE_WINDOW = 60.5  # BoringSSL counts whole seconds: 60 will do, 61 will not.
 
 
@@ -167,6 +168,7 @@ class Configurator:
             early_data=flags.enable_early_data,
             require_extended_master_secret=flags.expect_extended_master_secret,
             send_server_name=bool(flags.host_name),
+            max_fragment_size=flags.max_send_fragment or _MAX_FRAGMENT,
             key_log=self.traffic_secrets if flags.export_traffic_secrets else None,
             now=self.clock,
         )
@@ -214,6 +216,7 @@ class Configurator:
             resumption=self._resumption(flags, stores_sessions=stores_sessions),
             external_psks=credentials.psks,
             require_extended_master_secret=flags.expect_extended_master_secret,
+            max_fragment_size=flags.max_send_fragment or _MAX_FRAGMENT,
             key_log=self.traffic_secrets if flags.export_traffic_secrets else None,
             now=self.clock,
         )

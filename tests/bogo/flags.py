@@ -72,6 +72,7 @@ class Flags:
     no_ticket: bool = False
     enable_early_data: bool = False
     resumption_delay: int = 0
+    max_send_fragment: int = 0
     renegotiate_ignore: bool = False
     fips_202205: bool = False
     wpa_202304: bool = False

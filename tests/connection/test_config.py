@@ -107,6 +107,11 @@ def test_configuration_made_from_iterators_can_be_replaced(make: Any) -> None:
         ({"versions": "1.3"}, "`versions` takes a list of names"),
         ({"pad_records_to": -1}, "pad_records_to=-1 is outside 0 to 16384"),
         ({"pad_records_to": 16385}, "pad_records_to=16385 is outside 0 to 16384"),
+        ({"max_fragment_size": 63}, "max_fragment_size=63 is outside 64 to 16384"),
+        ({"max_fragment_size": 16385}, "max_fragment_size=16385 is outside 64 to 16384"),
+        ({"record_size_limit": 0}, "record_size_limit=0 is outside 64 to 16385"),
+        ({"record_size_limit": 63}, "record_size_limit=63 is outside 64 to 16385"),
+        ({"record_size_limit": 16386}, "record_size_limit=16386 is outside 64 to 16385"),
     ],
     ids=lambda value: repr(value)[:40],
 )

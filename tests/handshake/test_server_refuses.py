@@ -374,6 +374,7 @@ def second(**fields: Any) -> Edit:
         {"signature_algorithms_cert": (SignatureScheme.ECDSA_SECP256R1_SHA256,)},
         {"alpn": (b"h2",)},
         {"post_handshake_auth": True},
+        {"record_size_limit": 500},
         {"psk_key_exchange_modes": (PskKeyExchangeMode.PSK_KE,)},
         {"psk_key_exchange_modes": None},
         {"early_data": True},

@@ -333,17 +333,47 @@ def test_large_transfer_with_gnutls_cli(gnutls_cli: str, pki: PKI) -> None:
         assert download in client.stdout, "the download was changed"
 
 
-def test_record_size_limit_of_gnutls_cli_is_tolerated(gnutls_cli: str, pki: PKI) -> None:
-    """It goes unanswered, and so it does not hold (RFC 8449 4): full records may come."""
-    text = base64.encodebytes(os.urandom(1 << 18))
+RECORD_VERSIONS = {"1.2": "VERS-TLS1.2", "1.3": "VERS-TLS1.3"}
+
+
+@pytest.mark.parametrize("version", RECORD_VERSIONS)
+@pytest.mark.parametrize("size", [512, 4096])
+def test_records_to_gnutls_cli_are_as_short_as_it_wants(size: int, version: str, gnutls_cli: str, pki: PKI) -> None:
+    """It refuses longer ones. The server's own limit it keeps to by cutting off what is longer than a record."""
+    text = base64.encodebytes(os.urandom(1 << 16))
+    arguments = [f"--priority=NORMAL:-VERS-ALL:+{RECORD_VERSIONS[version]}", f"--recordsize={size}", "--debug=0"]
     with (
-        ThreadedServer(server_config(pki), lambda tls: tls.sendall(text)) as server,
-        GnutlsCli(gnutls_cli, pki, server, "--recordsize=512", identity=pki.bob) as client,
+        ThreadedServer(server_config(pki, record_size_limit=600), lambda tls: answer_line(tls, text)) as server,
+        GnutlsCli(gnutls_cli, pki, server, *arguments, identity=pki.bob) as client,
     ):
+        client.write("x" * 90 + "\n")
         client.wait_for("Peer has closed the GnuTLS connection")
-        assert server.outcome().error is None
+        outcome = server.outcome()
         client.wait()
-        assert text in client.stdout, "what came is not what was sent"
+    assert outcome.error is None
+    assert text in client.stdout, "what came is not what was sent"
+    limit = outcome.connection.info.record_size_limit
+    assert (limit, outcome.connection.max_fragment_size) == (size + (version == "1.3"), size)
+
+
+def answer_line(tls: ServerSocket, answer: bytes) -> None:
+    """Wait for a line, and send the answer."""
+    assert tls.recv_exactly(91) == b"x" * 90 + b"\n"
+    tls.sendall(answer)
+
+
+@pytest.mark.parametrize("version", RECORD_VERSIONS)
+def test_gnutls_cli_without_a_limit_gets_full_records(version: str, gnutls_cli: str, pki: PKI) -> None:
+    priority = f"--priority=NORMAL:-VERS-ALL:+{RECORD_VERSIONS[version]}"
+    with (
+        ThreadedServer(server_config(pki)) as server,
+        GnutlsCli(gnutls_cli, pki, server, priority, identity=pki.bob) as client,
+    ):
+        client.ask("hello")
+        client.finish()
+        outcome = server.outcome()
+    assert outcome.connection.max_fragment_size == 1 << 14
+    assert outcome.connection.info.record_size_limit in {1 << 14, (1 << 14) + 1}
 
 
 # -- gnutls-serv as the trustls client sees it ------------------------------------------------------------------------
@@ -449,6 +479,22 @@ def test_data_flows_after_the_client_updates_its_key_with_gnutls_serv(
             tls.update_keys(request_peer=request_peer)
             exchange(tls, f"turn {turn}".encode())
             server.wait_for(r"KEY_UPDATE \(24\) was received")
+
+
+@pytest.mark.parametrize("version", RECORD_VERSIONS)
+@pytest.mark.parametrize("limit", [512, 16384, 16385])
+def test_records_of_gnutls_serv_are_as_short_as_the_client_wants(
+    limit: int, version: str, gnutls_serv: str, pki: PKI
+) -> None:
+    """What is longer would be refused, by either side: gnutls-serv says 700."""
+    with (
+        GnutlsServ(gnutls_serv, pki.server, *asking(pki), "--recordsize=700") as server,
+        connect(pki, server.port, pki.alice, versions=[version], record_size_limit=limit) as tls,
+    ):
+        exchange(tls, b"z" * 3000)
+        info, own = tls.connection.info, tls.connection.max_fragment_size
+    assert info.record_size_limit == 700 + (version == "1.3")
+    assert own == 700
 
 
 @pytest.mark.parametrize(

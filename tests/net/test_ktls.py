@@ -100,6 +100,23 @@ def test_kernel_without_tls_leaves_the_connection_as_it_was() -> None:
     assert got == b"still here"
 
 
+@pytest.mark.parametrize("settings", [{"max_fragment_size": 1000}, {"record_size_limit": 1000}])
+def test_kernel_that_cannot_make_short_records_is_given_none(settings: dict[str, int]) -> None:
+    with (
+        ThreadedServer(server_config(record_size_limit=1001)) as server,
+        socket.create_connection(("127.0.0.1", server.port), 10) as sock,
+    ):
+        connection = ClientConnection(client_config(**settings), "localhost")
+        ktls.handshake(sock, connection)
+        with pytest.raises(ConfigError, match="records may hold 1000 bytes"):
+            ktls.enable(sock, connection)
+        connection.send(b"still here")
+        connection.close()
+        sock.sendall(connection.data_to_send())
+        while not connection.peer_closed:
+            connection.receive(sock.recv(65536))
+
+
 # -- The handshake ----------------------------------------------------------------------------------------------------
 
 

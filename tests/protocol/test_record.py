@@ -10,7 +10,7 @@ from trustls.crypto.aead import TAG_LENGTH, TLS13_SUITES, SuiteAlgorithms
 from trustls.errors import AlertDescription, Misbehaviour, PeerMisbehaved
 from trustls.protocol.buffers import BUFFER_SIZE, Pool
 from trustls.protocol.key_schedule import TrafficSecret
-from trustls.protocol.record import MAX_CIPHERTEXT, MAX_PLAINTEXT, Opener, RecordWriter, Sealer, records_needed
+from trustls.protocol.record import MAX_CIPHERTEXT, MAX_PLAINTEXT, Opener, RecordWriter, Sealer
 
 pytestmark = COMPARES_BYTES
 
@@ -71,7 +71,7 @@ def test_data_takes_no_more_records_than_it_needs() -> None:
         assert writer.sealer is not None
         used = len(list(record_by_record(writer.take(None))))
         assert used == writer.sealer.sequence
-        assert used == records_needed(size), f"{size} bytes took {used} records"
+        assert used == writer.records_needed(size), f"{size} bytes took {used} records"
 
 
 @every_suite

@@ -127,7 +127,7 @@ class ScriptedClient(ClientConnection):
     __slots__ = ("flow",)
 
     def __init__(self, config: ClientConfig, edit: Edit = honest, server_name: str = "localhost") -> None:
-        Connection.__init__(self, config.pad_records_to)
+        Connection.__init__(self, config.pad_records_to, config.max_fragment_size)
         self._answer = ClientAnswer()
         self._parameters = config.parameters
         self.flow = EditedFlow(self, edit)
@@ -147,7 +147,7 @@ class ScriptedServer(ServerConnection):
     __slots__ = ("flow",)
 
     def __init__(self, config: ServerConfig, edit: Edit = honest) -> None:
-        Connection.__init__(self, config.pad_records_to)
+        Connection.__init__(self, config.pad_records_to, config.max_fragment_size)
         self.flow = EditedFlow(self, edit)
         self._flow = self.flow
         self._start(server_handshake(self.flow, config.parameters))

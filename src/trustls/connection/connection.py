@@ -28,7 +28,7 @@ from trustls.handshake.server import server_handshake
 from trustls.identity.credential import Credential
 from trustls.identity.request import CredentialRequest
 from trustls.protocol.key_schedule import TrafficSecret
-from trustls.protocol.record import HEADER_LENGTH, MAX_PLAINTEXT, Opener, RecordSealer, Sealer, records_needed
+from trustls.protocol.record import HEADER_LENGTH, Opener, RecordSealer, Sealer
 from trustls.trust.names import ServerName
 from trustls.trust.verifiers import Peer
 from trustls.wire.messages import CertificateRequest
@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 
 # How much data is sealed before the key's limit is looked at again.
 _SEND_STEP: Final = 1 << 20
-_STEP_RECORDS: Final = records_needed(_SEND_STEP)
+# More records than that takes, however short they have to be.
+_STEP_RECORDS: Final = _SEND_STEP >> 5
 # How much longer than its data a record is, in TLS 1.3.
 _OVERHEAD: Final = HEADER_LENGTH + 1 + 16
 # Up to this size a record that comes by itself is opened by itself.
@@ -66,6 +67,11 @@ class Connection(RecordIntake):
         A client whose early data is taken is known by its session, before its handshake is done.
         """
         return self._early_peer if self._established is None else self._established.peer
+
+    @property
+    def max_fragment_size(self) -> int:
+        """How many bytes of data a record of this side's holds at the most: as configured, and as the peer takes it."""
+        return self._writer.fragment_size
 
     @property
     def peer_closed(self) -> bool:
@@ -275,7 +281,7 @@ class Connection(RecordIntake):
         sealer = self._writer.sealer or self._sealer()
         if (
             sealer.limit - sealer.sequence <= _STEP_RECORDS
-            and sealer.sequence + records_needed(len(data)) >= sealer.limit
+            and sealer.sequence + self._writer.records_needed(len(data)) >= sealer.limit
         ):
             sealer, data = self._send_up_to_the_limit(sealer, data)
         self._writer.write_data(sealer, data)
@@ -284,10 +290,10 @@ class Connection(RecordIntake):
         """Send what the key may seal and change it, as often as it takes; the last key, and what it is to seal."""
         if self._tls12:
             raise ConnectionClosed("the key is used up, and TLS 1.2 cannot change it: open a new connection")
-        while sealer.sequence + records_needed(len(data)) >= sealer.limit:
+        while sealer.sequence + self._writer.records_needed(len(data)) >= sealer.limit:
             self._facts()  # A KeyUpdate needs a finished handshake.
             # The last record under the old key is the KeyUpdate itself.
-            fits = (sealer.limit - 1 - sealer.sequence) * MAX_PLAINTEXT
+            fits = (sealer.limit - 1 - sealer.sequence) * self._writer.fragment_size
             if fits > 0:
                 self._writer.write_data(sealer, data[:fits])
                 data = data[fits:]
@@ -323,7 +329,7 @@ class ClientConnection(Connection):
     is_client = True
 
     def __init__(self, config: ClientConfig, server_name: str | ServerName) -> None:
-        super().__init__(config.pad_records_to)
+        super().__init__(config.pad_records_to, config.max_fragment_size)
         self._answer = ClientAnswer()
         self._parameters = config.parameters
         name = server_name if isinstance(server_name, ServerName) else ServerName(server_name)
@@ -429,7 +435,7 @@ class ServerConnection(Connection):
     is_client = False
 
     def __init__(self, config: ServerConfig) -> None:
-        super().__init__(config.pad_records_to)
+        super().__init__(config.pad_records_to, config.max_fragment_size)
         flow = self._flow
         assert flow is not None  # noqa: S101 (made a line above)
         self._start(server_handshake(flow, config.parameters))

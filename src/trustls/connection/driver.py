@@ -83,10 +83,10 @@ class HandshakeDriver:
 
     is_client: bool
 
-    def __init__(self, pad_records_to: int) -> None:
+    def __init__(self, pad_records_to: int, max_fragment_size: int) -> None:
         # RFC 9846 5.1: a first ClientHello may say TLS 1.0, and with old servers had better.
         first_version = ProtocolVersion.TLS1_0 if self.is_client else ProtocolVersion.TLS1_2
-        self._writer = RecordWriter(pad_records_to, first_version=first_version)
+        self._writer = RecordWriter(pad_records_to, fragment_size=max_fragment_size, first_version=first_version)
         self._opener: RecordOpener | None = None
         self._joiner = HandshakeJoiner()
         self._incoming = b""
@@ -319,7 +319,7 @@ class HandshakeDriver:
         opener = self._opener
         if self._joiner.waiting or not isinstance(opener, Opener):
             raise PeerMisbehaved(Misbehaviour.KEY_CHANGE_INSIDE_RECORD, "KeyUpdate")
-        self._opener = Opener(opener.secret.next())
+        self._opener = Opener(opener.secret.next(), opener.max_plaintext)
         self._update_asked = False
         # RFC 9846 4.7.3: the answer goes out before the next data, and one serves all requests that came before it. So
         # a peer that asks and asks, and does not read, makes us keep nothing.

@@ -117,6 +117,7 @@ def _client_hello(client: ClientParameters, server_name: ServerName, shares: Sha
         alpn=client.alpn or None,
         status_request=StatusRequest() if client.request_ocsp else None,
         certificate_authorities=client.certificate_authorities or None,
+        record_size_limit=client.record_size_limit,
     )
     if ProtocolVersion.TLS1_3 in client.versions:
         # RFC 9846 E.4: a session id that is not empty makes middleboxes see a TLS 1.2 resumption.

@@ -16,11 +16,12 @@ from trustls.handshake.established import ConnectionInfo, Established
 from trustls.handshake.flow import Flow
 from trustls.handshake.key_log import log_master_secret
 from trustls.handshake.parameters import ClientParameters
+from trustls.handshake.record_sizes import check_answer, keep_to, own_limit
 from trustls.handshake.solicited import check_solicited
 from trustls.identity.request import CredentialRequest
 from trustls.identity.signer import curve_of
 from trustls.protocol.key_schedule12 import DirectionKeys12, MasterSecret
-from trustls.protocol.record import Opener12, Sealer12
+from trustls.protocol.record import MAX_PLAINTEXT, Opener12, Sealer12
 from trustls.session.state import MAX_LIFETIME, ClientSession
 from trustls.trust.names import ServerName
 from trustls.trust.verifiers import Peer
@@ -53,6 +54,9 @@ async def client_handshake12(
     """The rest of a handshake whose ServerHello settled on TLS 1.2. `binding` is what its session is kept under."""
     flow.speak_tls12()
     suite = _chosen_suite(client, hello, answer)
+    if answer.record_size_limit is not None:
+        check_answer(answer.record_size_limit, ProtocolVersion.TLS1_2)
+        keep_to(flow, answer.record_size_limit, ProtocolVersion.TLS1_2)
     extended = _negotiated_extended_master_secret(client, answer)
     flow.transcript.start(suite.hash, keep=True)
     if hello.session_id and answer.session_id == hello.session_id:
@@ -92,7 +96,7 @@ async def client_handshake12(
     flow.send(Finished(verify_data=first))
 
     ticket = await flow.receive(NewSessionTicket12) if answer.session_ticket else None
-    await _receive_finished(flow, master, server_keys)
+    await _receive_finished(flow, client, master, server_keys, answer)
     fresh = ClientSession(
         version=ProtocolVersion.TLS1_2,
         suite=suite.suite,
@@ -129,7 +133,7 @@ async def _resume(
     log_master_secret(client.key_log, hello.random, master)
     client_keys, server_keys = master.record_keys(hello.random, answer.random)
     ticket = await flow.receive(NewSessionTicket12) if answer.session_ticket else None
-    first = await _receive_finished(flow, master, server_keys)
+    first = await _receive_finished(flow, client, master, server_keys, answer)
     flow.send_change_cipher_spec()
     flow.write_under(Sealer12(client_keys))
     flow.send(Finished(verify_data=master.verify_data(client=True, transcript_hash=flow.transcript.digest())))
@@ -139,8 +143,13 @@ async def _resume(
     return _established(hello, answer, session, master, first, resumed=True)
 
 
-async def _receive_finished(flow: Flow, master: MasterSecret, server_keys: DirectionKeys12) -> bytes:
-    await flow.change_cipher_spec(Opener12(server_keys))
+async def _receive_finished(
+    flow: Flow, client: ClientParameters, master: MasterSecret, server_keys: DirectionKeys12, answer: ServerHello
+) -> bytes:
+    longest = MAX_PLAINTEXT
+    if answer.record_size_limit is not None:
+        longest = own_limit(client.record_size_limit, ProtocolVersion.TLS1_2)
+    await flow.change_cipher_spec(Opener12(server_keys, longest))
     transcript_hash = flow.transcript.digest()
     finished = await flow.receive(Finished)
     if not master.finished_is_valid(finished.verify_data, client=False, transcript_hash=transcript_hash):
@@ -180,6 +189,7 @@ def _established(
             server_name=hello.server_name,
             credential=session.credential,
             resumed=resumed,
+            record_size_limit=answer.record_size_limit,
         ),
         peer=session.peer,
         exporter=master.exporter(hello.random + answer.random),

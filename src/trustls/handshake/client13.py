@@ -26,6 +26,7 @@ from trustls.handshake.established import ConnectionInfo, Established
 from trustls.handshake.flow import Flow
 from trustls.handshake.key_log import log_handshake_secrets, log_traffic_secrets
 from trustls.handshake.parameters import ClientParameters
+from trustls.handshake.record_sizes import check_answer, keep_to, own_limit, plaintext_within
 from trustls.handshake.solicited import check_solicited
 from trustls.identity.credential import Credential
 from trustls.identity.request import CredentialRequest
@@ -97,7 +98,8 @@ async def client_handshake13(
     early = None if psk is None else psk.early
     secrets = HandshakeSecrets.derive(suite, greeting.shared_secret, flow.transcript.digest(), early)
     log_handshake_secrets(client.key_log, hello.random, secrets)
-    flow.read_under(Opener(secrets.server))
+    opener = Opener(secrets.server)
+    flow.read_under(opener)
     if not hello.early_data:
         if not greeting.retried:
             flow.send_change_cipher_spec()
@@ -107,6 +109,11 @@ async def client_handshake13(
     check_solicited(extensions, hello)
     if extensions.alpn is not None and extensions.alpn not in client.alpn:
         raise PeerMisbehaved(Misbehaviour.ALPN_NOT_OFFERED, repr(extensions.alpn))
+    if extensions.record_size_limit is not None:
+        check_answer(extensions.record_size_limit, ProtocolVersion.TLS1_3)
+        keep_to(flow, extensions.record_size_limit, ProtocolVersion.TLS1_3)
+        own = own_limit(client.record_size_limit, ProtocolVersion.TLS1_3)
+        opener.max_plaintext = plaintext_within(own, ProtocolVersion.TLS1_3)
 
     early_data_taken = bool(extensions.early_data)
     if early_data_taken:
@@ -137,7 +144,7 @@ async def client_handshake13(
 
     traffic = secrets.traffic_secrets(flow.transcript.digest())
     log_traffic_secrets(client.key_log, hello.random, traffic)
-    flow.read_under(Opener(traffic.server))
+    flow.read_under(Opener(traffic.server, opener.max_plaintext))
 
     if early_data_taken:
         flow.send(EndOfEarlyData())
@@ -174,6 +181,7 @@ async def client_handshake13(
             resumed=psk is not None and psk.session is not None,
             retried=greeting.retried,
             psk_identity=psk.identity.identity if psk is not None and psk.session is None else None,
+            record_size_limit=extensions.record_size_limit,
         ),
         peer=peer,
         exporter=traffic.exporter,

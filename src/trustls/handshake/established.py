@@ -31,6 +31,8 @@ class ConnectionInfo:
         resumed: whether this goes on with an earlier session.
         retried: whether the handshake took a HelloRetryRequest (RFC 9846 4.2.4).
         psk_identity: which external pre-shared key took the place of certificates; None when none did.
+        record_size_limit: the peer's, where both sides have said theirs: the most that a record to it holds, in TLS 1.3
+            with the byte of its type and its padding (RFC 8449); None where the version's own limit holds.
     """
 
     version: ProtocolVersion
@@ -42,6 +44,7 @@ class ConnectionInfo:
     resumed: bool = False
     retried: bool = False
     psk_identity: bytes | None = None
+    record_size_limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -192,6 +192,14 @@ class Flow:
         """Pad application data to a multiple of so many bytes."""
         self._writer.pad_to = multiple
 
+    def fragment_at(self, size: int) -> None:
+        """Put at most `size` bytes of content into a record."""
+        self._writer.fragment_size = size
+
+    def fragment_at_most(self, size: int) -> None:
+        """Put at most `size` bytes of content into a record, where it has not been less before."""
+        self._writer.fragment_size = min(self._writer.fragment_size, size)
+
     def skip_early_data(self, limit: int) -> None:
         """Pass over `limit` bytes of early data that was offered and is not taken (RFC 9846 4.3.10)."""
         self._early_data.skip(limit)

@@ -42,6 +42,7 @@ class ClientParameters:
     request_ocsp: bool
     certificate_authorities: tuple[DistinguishedName, ...]
     post_handshake_auth: bool
+    record_size_limit: int | None
     key_log: KeyLog | None
     now: Callable[[], float]
 
@@ -70,6 +71,8 @@ class ServerParameters:
     external_psks: tuple[ExternalPsk, ...]
     retry_cookies: RetryCookies | None
     pad_records_to: int
+    max_fragment_size: int
+    record_size_limit: int | None
     key_log: KeyLog | None
     now: Callable[[], float]
     ready_request: ReadyMessage = field(init=False, repr=False, compare=False, default_factory=ReadyMessage)

@@ -21,11 +21,12 @@ from trustls.handshake.established import ConnectionInfo, Established
 from trustls.handshake.flow import Flow
 from trustls.handshake.key_log import log_master_secret
 from trustls.handshake.parameters import ServerParameters
+from trustls.handshake.record_sizes import keep_to, own_limit
 from trustls.handshake.server_sessions import find_session, new_identifier, store_under, stored
 from trustls.identity.credential import Credential
 from trustls.identity.signer import signature_from
 from trustls.protocol.key_schedule12 import DirectionKeys12, MasterSecret
-from trustls.protocol.record import Opener12, Sealer12
+from trustls.protocol.record import MAX_PLAINTEXT, Opener12, Sealer12
 from trustls.session.state import ServerSession
 from trustls.session.tickets import StoredSessions, Tickets
 from trustls.trust.certificate import Certificate
@@ -67,6 +68,8 @@ async def server_handshake12(flow: Flow, server: ServerParameters, hello: Client
     """The rest of a handshake whose ClientHello leads to TLS 1.2."""
     flow.speak_tls12()
     _check_hello(server, hello)
+    if hello.record_size_limit is not None:
+        keep_to(flow, hello.record_size_limit, ProtocolVersion.TLS1_2)
     resumable = await _resumable(flow, server, hello)
     if resumable is not None:
         return await _resume(flow, server, hello, *resumable)
@@ -104,7 +107,7 @@ async def server_handshake12(flow: Flow, server: ServerParameters, hello: Client
     flow.transcript.forget()
 
     client_keys, server_keys = master.record_keys(hello.random, answer.random)
-    first = await _receive_finished(flow, master, client_keys)
+    first = await _receive_finished(flow, master, client_keys, answer.record_size_limit or MAX_PLAINTEXT)
     if policy is not None:
         session = _session(server, hello, choice, master, peer, policy.lifetime)
         if gives_ticket:
@@ -122,6 +125,7 @@ async def server_handshake12(flow: Flow, server: ServerParameters, hello: Client
             alpn=None if choice.alpn is None else choice.alpn.decode("latin-1"),
             server_name=hello.server_name,
             credential=choice.credential,
+            record_size_limit=hello.record_size_limit,
         ),
         peer=peer,
         exporter=master.exporter(randoms),
@@ -129,8 +133,10 @@ async def server_handshake12(flow: Flow, server: ServerParameters, hello: Client
     )
 
 
-async def _receive_finished(flow: Flow, master: MasterSecret, client_keys: DirectionKeys12) -> bytes:
-    await flow.change_cipher_spec(Opener12(client_keys))
+async def _receive_finished(
+    flow: Flow, master: MasterSecret, client_keys: DirectionKeys12, max_plaintext: int
+) -> bytes:
+    await flow.change_cipher_spec(Opener12(client_keys, max_plaintext))
     transcript_hash = flow.transcript.digest()
     finished = await flow.receive(Finished)
     if not master.finished_is_valid(finished.verify_data, client=True, transcript_hash=transcript_hash):
@@ -188,7 +194,7 @@ async def _resume(
     log_master_secret(server.key_log, hello.random, master)
     client_keys, server_keys = master.record_keys(hello.random, answer.random)
     first = _send_finished(flow, master, server_keys)
-    await _receive_finished(flow, master, client_keys)
+    await _receive_finished(flow, master, client_keys, answer.record_size_limit or MAX_PLAINTEXT)
     return Established(
         info=ConnectionInfo(
             version=ProtocolVersion.TLS1_2,
@@ -198,6 +204,7 @@ async def _resume(
             server_name=hello.server_name,
             credential=None,
             resumed=True,
+            record_size_limit=hello.record_size_limit,
         ),
         peer=peer,
         exporter=master.exporter(hello.random + answer.random),
@@ -326,6 +333,9 @@ def _server_hello(
         session_ticket=True if ticket else None,
         renegotiation_info=b"" if secure else None,
         alpn=alpn,
+        record_size_limit=None
+        if hello.record_size_limit is None
+        else own_limit(server.record_size_limit, ProtocolVersion.TLS1_2),
     )
 
 

@@ -25,9 +25,10 @@ from trustls.handshake.established import ConnectionInfo, Established
 from trustls.handshake.flow import Flow
 from trustls.handshake.key_log import log_early_secret, log_handshake_secrets, log_traffic_secrets
 from trustls.handshake.parameters import ServerParameters
+from trustls.handshake.record_sizes import keep_to, own_limit, plaintext_within
 from trustls.handshake.server_sessions import AcceptedPsk, accepted_psk, check_psks_kept, send_tickets
 from trustls.protocol.key_schedule import HandshakeSecrets, TrafficSecret
-from trustls.protocol.record import Opener, Sealer
+from trustls.protocol.record import MAX_PLAINTEXT, Opener, Sealer
 from trustls.session.tickets import StoredSessions
 from trustls.wire.enums import NamedGroup, ProtocolVersion, SignatureScheme
 from trustls.wire.extensions import KeyShareEntry
@@ -78,12 +79,17 @@ async def server_handshake13(flow: Flow, server: ServerParameters, hello: Client
     secrets = HandshakeSecrets.derive(suite, greeting.shared_secret, flow.transcript.digest(), early)
     log_handshake_secrets(server.key_log, hello.random, secrets)
     flow.write_under(Sealer(secrets.server))
+    limit, longest = None, MAX_PLAINTEXT
+    if hello.record_size_limit is not None:
+        limit = own_limit(server.record_size_limit, ProtocolVersion.TLS1_3)
+        longest = plaintext_within(limit, ProtocolVersion.TLS1_3)
+        keep_to(flow, hello.record_size_limit, ProtocolVersion.TLS1_3)
     if greeting.early_traffic is not None and early_data:
         log_early_secret(server.key_log, hello.random, greeting.early_traffic)
-        flow.read_under(Opener(greeting.early_traffic))
+        flow.read_under(Opener(greeting.early_traffic))  # Its client has not heard of our limit.
         flow.take_early_data(early_data)
     else:
-        flow.read_under(Opener(secrets.client))
+        flow.read_under(Opener(secrets.client, longest))
         if hello.early_data:
             flow.skip_early_data(_skippable(server))
 
@@ -92,6 +98,7 @@ async def server_handshake13(flow: Flow, server: ServerParameters, hello: Client
             # RFC 6066 3: with a session nothing is chosen by name.
             server_name=True if hello.server_name is not None and psk is None else None,
             alpn=alpn,
+            record_size_limit=limit,
             early_data=True if early_data else None,
         )
     )
@@ -112,7 +119,7 @@ async def server_handshake13(flow: Flow, server: ServerParameters, hello: Client
     if early_data:
         flow.may_send(None if psk is None else psk.peer)
         await flow.receive(EndOfEarlyData)
-        flow.read_under(Opener(secrets.client))
+        flow.read_under(Opener(secrets.client, longest))
     peer = None
     if psk is not None:
         peer = psk.peer
@@ -122,7 +129,7 @@ async def server_handshake13(flow: Flow, server: ServerParameters, hello: Client
     finished = await flow.receive(Finished)
     if not secrets.client.finished_is_valid(finished.verify_data, transcript_hash):
         raise PeerMisbehaved(Misbehaviour.BAD_FINISHED)
-    flow.read_under(Opener(traffic.client))
+    flow.read_under(Opener(traffic.client, longest))
     later = None
     if server.post_handshake_auth is not None and hello.post_handshake_auth:
         later = flow.transcript.copy()
@@ -141,6 +148,7 @@ async def server_handshake13(flow: Flow, server: ServerParameters, hello: Client
             resumed=psk is not None and psk.session is not None,
             retried=greeting.retried,
             psk_identity=None if psk is None else psk.external_identity,
+            record_size_limit=hello.record_size_limit,
         ),
         peer=peer,
         exporter=traffic.exporter,
@@ -328,6 +336,7 @@ def _check_unchanged(first: ClientHello, second: ClientHello) -> None:
         "psk_key_exchange_modes",
         "certificate_authorities",
         "post_handshake_auth",
+        "record_size_limit",
     ):
         if getattr(first, name) != getattr(second, name):
             raise PeerMisbehaved(Misbehaviour.CLIENT_HELLO_CHANGED, name)

@@ -183,13 +183,19 @@ def enable(sock: socket.socket, connection: Connection) -> KernelSocket:
         connection: finished with its handshake, and with nothing under way.
 
     Raises:
-        ConfigError: the kernel cannot do it, or something is under way. Socket and connection go on as they were.
+        ConfigError: the kernel cannot do it, nor records shorter than the version's, or something is under way. Socket
+            and connection go on as they were.
         HandshakePending, ConnectionClosed, TLSError: as for `extract_secrets`.
         OSError: the kernel has TLS, but not this suite or version. The keys are gone: the socket is closed.
     """
     suite = connection.info.suite
     if suite not in _CIPHER_TYPES:
         raise ConfigError(f"kernel TLS has no {suite}")
+    if connection.max_fragment_size < MAX_PLAINTEXT:
+        raise ConfigError(
+            f"records may hold {connection.max_fragment_size} bytes here, as configured or as the peer takes them, and "
+            f"kernel TLS makes them of {MAX_PLAINTEXT}"
+        )
     why_not = _prepare(sock)
     if why_not is not None:
         raise ConfigError(why_not)

@@ -28,7 +28,8 @@ MAX_CIPHERTEXT: Final = MAX_PLAINTEXT + 256
 _PIECE: Final = 4 * MAX_PLAINTEXT
 # The ciphertext of a record with at least one byte of data and no padding.
 _MIN_RUN: Final = 1 + 1 + TAG_LENGTH
-_MAX_RUN: Final = MAX_PLAINTEXT + 1 + TAG_LENGTH
+# What a record of TLS 1.3 holds besides its content: the content type and the tag.
+_AROUND: Final = 1 + TAG_LENGTH
 _read_header: Final = struct.Struct("!BxxH").unpack_from
 
 _HANDSHAKE = int(ContentType.HANDSHAKE)
@@ -38,11 +39,6 @@ _APPLICATION_DATA = int(ContentType.APPLICATION_DATA)
 _CONTENT_TYPES: Final = tuple([bytes((kind,)) for kind in range(256)])
 _TLS12: Final = ProtocolVersion.TLS1_2.to_bytes(2, "big")
 _CCS_RECORD: Final = bytes((ContentType.CHANGE_CIPHER_SPEC, 3, 3, 0, 1, 1))
-
-
-def records_needed(size: int) -> int:
-    """How many records `size` bytes of data take."""
-    return -(-size // MAX_PLAINTEXT)
 
 
 class RecordSealer(Protocol):
@@ -65,10 +61,15 @@ class RecordSealer(Protocol):
 
 
 class RecordOpener(Protocol):
-    """The read direction under one key. With `hides_type` every record looks like application data (TLS 1.3)."""
+    """The read direction under one key. With `hides_type` every record looks like application data (TLS 1.3).
+
+    `max_plaintext` is how many bytes of content, padding included, a record may hold: 2^14, unless this side has asked
+    for less (RFC 8449).
+    """
 
     sequence: int
     limit: int
+    max_plaintext: int
 
     @property
     def hides_type(self) -> bool: ...
@@ -124,17 +125,18 @@ class Sealer:
 class Opener:
     """The read direction of TLS 1.3 under one traffic secret (RFC 9846 5.2)."""
 
-    __slots__ = ("_aead", "_iv", "limit", "secret", "sequence")
+    __slots__ = ("_aead", "_iv", "limit", "max_plaintext", "secret", "sequence")
 
     hides_type = True
 
-    def __init__(self, secret: TrafficSecret) -> None:
+    def __init__(self, secret: TrafficSecret, max_plaintext: int = MAX_PLAINTEXT) -> None:
         key, iv = secret.key_and_iv()
         self._aead = secret.suite.new_aead(key)
         self._iv = int.from_bytes(iv, "big")
         self.secret = secret
         self.sequence = 0
         self.limit = secret.suite.record_limit
+        self.max_plaintext = max_plaintext
 
     def open_single(self, data: memoryview) -> bytes | None:
         """The content of a record that `data` is the whole of: application data, without padding.
@@ -145,7 +147,8 @@ class Opener:
         length = len(data)
         if length < HEADER_LENGTH + _MIN_RUN or data[0] != _APPLICATION_DATA:
             return None
-        if (data[3] << 8 | data[4]) != length - HEADER_LENGTH:
+        length -= HEADER_LENGTH
+        if (data[3] << 8 | data[4]) != length or length > self.max_plaintext + _AROUND:
             return None
         nonce = (self._iv ^ self.sequence).to_bytes(12, "big")
         try:
@@ -166,13 +169,14 @@ class Opener:
         decrypt_into = self._aead.decrypt_into
         iv = self._iv
         sequence = self.sequence
+        longest = self.max_plaintext + _AROUND
         last_header = len(data) - HEADER_LENGTH
         try:
             while position <= last_header:
                 kind, size = _read_header(data, position)
                 body = position + HEADER_LENGTH
                 following = body + size
-                if kind != _APPLICATION_DATA or not _MIN_RUN <= size <= _MAX_RUN or following > len(data):
+                if kind != _APPLICATION_DATA or not _MIN_RUN <= size <= longest or following > len(data):
                     break
                 stop = filled + size - TAG_LENGTH
                 nonce = (iv ^ sequence).to_bytes(12, "big")
@@ -199,12 +203,16 @@ class Opener:
         self.sequence = sequence + 1
         # The content type ends the plaintext; what is opened next is written over it.
         end = stop - 1
-        if end - start > MAX_PLAINTEXT:
-            # RFC 9846 5.4: padding counts.
-            raise PeerMisbehaved(Misbehaviour.RECORD_OVERFLOW, f"{end - start} bytes inside")
+        if end - start > self.max_plaintext:
+            # RFC 9846 5.4, RFC 8449 4: padding counts.
+            raise _overflow(end - start, self.max_plaintext)
         if stop == start or not out[end]:
             end = _padded_end(out, start, stop)
         return out[end], end
+
+
+def _overflow(size: int, longest: int) -> PeerMisbehaved:
+    return PeerMisbehaved(Misbehaviour.RECORD_OVERFLOW, f"{size} bytes inside, at most {longest} are taken")
 
 
 def _padded_end(out: memoryview, start: int, stop: int) -> int:
@@ -260,24 +268,25 @@ class Sealer12:
 class Opener12:
     """The read direction of TLS 1.2 (RFC 5246 6.2.3.3)."""
 
-    __slots__ = ("_decrypt_into", "_explicit", "_iv", "limit", "sequence")
+    __slots__ = ("_decrypt_into", "_explicit", "_iv", "limit", "max_plaintext", "sequence")
 
     hides_type = False
 
-    def __init__(self, keys: DirectionKeys12) -> None:
+    def __init__(self, keys: DirectionKeys12, max_plaintext: int = MAX_PLAINTEXT) -> None:
         self._decrypt_into = keys.suite.new_aead(keys.key).decrypt_into
         self._iv = keys.iv
         self._explicit = keys.suite.explicit_nonce_length
         self.sequence = 0
         self.limit = keys.suite.record_limit
+        self.max_plaintext = max_plaintext
 
     def open(self, header: bytes, ciphertext: memoryview, out: memoryview, start: int) -> tuple[int, int]:
         explicit = self._explicit
         size = len(ciphertext) - explicit - TAG_LENGTH
         if size < 0:
             raise PeerMisbehaved(Misbehaviour.BAD_RECORD_MAC, "shorter than its nonce and tag")
-        if size > MAX_PLAINTEXT:
-            raise PeerMisbehaved(Misbehaviour.RECORD_OVERFLOW, f"{size} bytes inside")
+        if size > self.max_plaintext:
+            raise _overflow(size, self.max_plaintext)
         number = self.sequence.to_bytes(8, "big")
         nonce = _nonce12(self._iv, bytes(ciphertext[:8]) if explicit else number)
         additional = number + header[:3] + size.to_bytes(2, "big")
@@ -301,19 +310,31 @@ class RecordWriter:
 
     Handshake messages under the same key share records until something else is sent, so that a flight is one record
     where it fits. `sealer` is the current write direction, None while records go out in the clear; `use` changes it.
-    `pad_to`, when not 0, pads application data to a multiple of that many bytes. `first_version` is that of the first
-    flight's records, which nobody is to look at (RFC 9846 5.1); some old peers do.
+    `pad_to`, when not 0, pads application data to a multiple of that many bytes. `fragment_size` is how many bytes of
+    content a record holds at the most, padding included. `first_version` is that of the first flight's records, which
+    nobody is to look at (RFC 9846 5.1); some old peers do.
     """
 
-    __slots__ = ("_chunks", "_handshake", "_version", "pad_to", "pending", "sealer")
+    __slots__ = ("_chunks", "_handshake", "_version", "fragment_size", "pad_to", "pending", "sealer")
 
-    def __init__(self, pad_to: int = 0, *, first_version: ProtocolVersion = ProtocolVersion.TLS1_2) -> None:
+    def __init__(
+        self,
+        pad_to: int = 0,
+        *,
+        fragment_size: int = MAX_PLAINTEXT,
+        first_version: ProtocolVersion = ProtocolVersion.TLS1_2,
+    ) -> None:
         self.sealer: RecordSealer | None = None
         self._version = _TLS12 if first_version is ProtocolVersion.TLS1_2 else first_version.to_bytes(2, "big")
         self._chunks: list[bytes | bytearray] = []
         self._handshake: list[bytes] = []
         self.pending = 0
         self.pad_to = pad_to
+        self.fragment_size = fragment_size
+
+    def records_needed(self, size: int) -> int:
+        """How many records `size` bytes of data take."""
+        return -(-size // self.fragment_size)
 
     def use(self, sealer: RecordSealer | None) -> None:
         """Change keys; what was queued before goes out under the old ones."""
@@ -330,8 +351,9 @@ class RecordWriter:
         if self._handshake:
             flight = b"".join(self._handshake)
             self._handshake.clear()
-            for start in range(0, len(flight), MAX_PLAINTEXT):
-                self._write(_HANDSHAKE, flight[start : start + MAX_PLAINTEXT])
+            step = self.fragment_size
+            for start in range(0, len(flight), step):
+                self._write(_HANDSHAKE, flight[start : start + step])
             self._version = _TLS12
 
     def queue_change_cipher_spec(self) -> None:
@@ -363,7 +385,8 @@ class RecordWriter:
         if self.pad_to:
             self._write_padded(sealer, data)
             return
-        full = size - size % MAX_PLAINTEXT
+        step = self.fragment_size
+        full = size - size % MAX_PLAINTEXT if step == MAX_PLAINTEXT else 0
         if full > MAX_PLAINTEXT:  # One by itself is better off without the buffers.
             buffers = SEALING_BUFFERS.take()
             for start in range(0, full, _PIECE):
@@ -373,16 +396,17 @@ class RecordWriter:
             data = data[full:]
             size -= full
         while size > 0:
-            record = sealer.seal(_APPLICATION_DATA, data if size <= MAX_PLAINTEXT else data[:MAX_PLAINTEXT])
+            record = sealer.seal(_APPLICATION_DATA, data if size <= step else data[:step])
             self._chunks.append(record)
             self.pending += len(record)
-            data = data[MAX_PLAINTEXT:]
-            size -= MAX_PLAINTEXT
+            data = data[step:]
+            size -= step
 
     def _write_padded(self, sealer: RecordSealer, data: memoryview) -> None:
-        for start in range(0, len(data), MAX_PLAINTEXT):
-            payload = bytes(data[start : start + MAX_PLAINTEXT])
-            padding = min(-len(payload) % self.pad_to, MAX_PLAINTEXT - len(payload))
+        step = self.fragment_size
+        for start in range(0, len(data), step):
+            payload = bytes(data[start : start + step])
+            padding = min(-len(payload) % self.pad_to, step - len(payload))
             self._append(sealer.seal(_APPLICATION_DATA, payload, padding))
 
     def take(self, limit: int | None) -> bytes:

@@ -450,7 +450,7 @@ def _decode_record_size_limit(body: bytes) -> int:
     limit = uint(2, "record_size_limit").decode(body)
     if limit < 64:
         # RFC 8449 4: smaller than 64 is an illegal_parameter.
-        raise PeerMisbehaved(Misbehaviour.BAD_RECORD_SIZE_LIMIT, str(limit))
+        raise PeerMisbehaved(Misbehaviour.BAD_RECORD_SIZE_LIMIT, f"the peer says {limit}")
     return limit
 
 
