@@ -64,6 +64,7 @@ from trustls.wire.names import DistinguishedName
 
 if TYPE_CHECKING:
     from trustls import aio, stdlib
+    from trustls.protocol.certificate_compression import CertificateCompression
     from trustls.reloading import Reloading
     from trustls.session.shared import SharedTicketKeys
     from trustls.trust.authorize import Authorize
@@ -81,6 +82,7 @@ __all__ = [
     "AsyncRequired",
     "Authorize",
     "Certificate",
+    "CertificateCompression",
     "CertificateProblem",
     "CertificateRejected",
     "CertificateRejectedByPeer",
@@ -161,6 +163,7 @@ __all__ = [
 # Imported when they are first used: asyncio takes longer to import than all of trustls, and few need all the rest.
 _LATER = {
     "Authorize": "trustls.trust.authorize",
+    "CertificateCompression": "trustls.protocol.certificate_compression",
     "CertificateRevocationList": "trustls.trust.crl",
     "CrlStore": "trustls.trust.crl",
     "Reloading": "trustls.reloading",

@@ -30,6 +30,8 @@ from trustls.wire.enums import ProtocolVersion
 from trustls.wire.names import DistinguishedName
 
 if TYPE_CHECKING:
+    from trustls.handshake.compression import Compression
+    from trustls.protocol.certificate_compression import CertificateCompression
     from trustls.stdlib import SSLContext
     from trustls.trust.authorize import Authorize
     from trustls.trust.revocation import RevocationLists
@@ -84,6 +86,10 @@ class ClientConfig:
         record_size_limit: asks the server for records of at most this many bytes of content, 64 to 2^14 + 1 (RFC 8449):
             in TLS 1.3 with the byte of their type and their padding. Many servers do not know it, and go on with
             2^14; GnuTLS refuses less than 512. None asks for nothing.
+        certificate_compression: algorithms for Certificate messages of TLS 1.3 (RFC 8879), preferred first: "zlib",
+            "brotli" (with the package of that name), or a `CertificateCompression` of one's own. The server is told of
+            them, and this side's certificate is compressed for a server that asks for one and has one of them. None
+            by default: what is decompressed comes from somebody who is not authenticated yet.
         key_log: takes the secrets of every connection, for debugging (`KeyLogFile`).
         provider: the cryptography to use.
         now: the time, in seconds since 1970.
@@ -116,6 +122,7 @@ class ClientConfig:
     pad_records_to: int = 0
     max_fragment_size: int = MAX_PLAINTEXT
     record_size_limit: int | None = None
+    certificate_compression: Iterable[str | CertificateCompression] = ()
     key_log: KeyLog | None = None
     provider: CryptoProvider = DEFAULT_PROVIDER
     now: Callable[[], float] = time.time
@@ -158,6 +165,7 @@ class ClientConfig:
             certificate_authorities=_authorities(self),
             post_handshake_auth=self.post_handshake_auth,
             record_size_limit=self.record_size_limit and own_limit(self.record_size_limit, versions[0]),
+            compression=_compression(self),
             key_log=self.key_log,
             now=self.now,
         )
@@ -224,6 +232,8 @@ class ServerConfig:
         retry_cookies: puts a cookie into each HelloRetryRequest and demands it back (RFC 9846 4.3.2).
         record_size_limit: the same of clients, in answer to those that say theirs; None says the most there is. Theirs
             is kept to in either case.
+        certificate_compression: as in ClientConfig: clients are told of the algorithms when they are asked for a
+            certificate, and this server's is compressed for those that have one of them.
         pad_records_to, max_fragment_size, key_log, provider, now: as in ClientConfig.
 
     Raises:
@@ -247,6 +257,7 @@ class ServerConfig:
     pad_records_to: int = 0
     max_fragment_size: int = MAX_PLAINTEXT
     record_size_limit: int | None = None
+    certificate_compression: Iterable[str | CertificateCompression] = ()
     key_log: KeyLog | None = None
     provider: CryptoProvider = DEFAULT_PROVIDER
     now: Callable[[], float] = time.time
@@ -294,6 +305,7 @@ class ServerConfig:
             pad_records_to=self.pad_records_to,
             max_fragment_size=self.max_fragment_size,
             record_size_limit=self.record_size_limit,
+            compression=_compression(self),
             key_log=self.key_log,
             now=self.now,
         )
@@ -392,6 +404,14 @@ def _psks(psks: Iterable[ExternalPsk]) -> tuple[ExternalPsk, ...]:
     return found
 
 
+def _compression(config: ClientConfig | ServerConfig) -> Compression | None:
+    if not config.certificate_compression:
+        return None
+    from trustls.handshake.compression import Compression  # Few want it.
+
+    return Compression(config.certificate_compression)
+
+
 def _check_record_sizes(config: ClientConfig | ServerConfig) -> None:
     limit = MAX_RECORD_SIZE_LIMIT if config.record_size_limit is None else config.record_size_limit
     for name, size, least, most in (
@@ -408,6 +428,8 @@ def _freeze(config: ClientConfig | ServerConfig) -> None:
     for name in ("alpn", "versions", "suites", "groups", "signature_schemes"):
         object.__setattr__(config, name, _names(name, getattr(config, name)))
     object.__setattr__(config, "external_psks", _psks(config.external_psks))
+    if not isinstance(config.certificate_compression, str):
+        object.__setattr__(config, "certificate_compression", tuple(config.certificate_compression))
 
 
 def _told(config: ClientConfig | ServerConfig) -> str:

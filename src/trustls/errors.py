@@ -141,6 +141,13 @@ class Misbehaviour(_Reason):
     SESSION_ID_ECHOED = (_Alert.ILLEGAL_PARAMETER, "the server resumed a session that was not offered")
     BAD_PSK_OFFER = (_Alert.ILLEGAL_PARAMETER, "pre_shared_key does not hold a binder for each identity")
     BAD_RECORD_SIZE_LIMIT = (_Alert.ILLEGAL_PARAMETER, "record_size_limit is below 64, or above what there is")
+    DUPLICATE_COMPRESSION = (_Alert.ILLEGAL_PARAMETER, "compress_certificate names an algorithm twice")
+    COMPRESSION_NOT_OFFERED = (
+        _Alert.ILLEGAL_PARAMETER,
+        "a certificate compressed by an algorithm that was not offered",
+    )
+    BAD_COMPRESSED_CERTIFICATE = (_Alert.BAD_CERTIFICATE, "the compressed certificate cannot be decompressed")
+    COMPRESSED_CERTIFICATE_TOO_LARGE = (_Alert.BAD_CERTIFICATE, "the compressed certificate is too large")
     BAD_PADDING = (_Alert.ILLEGAL_PARAMETER, "the padding is not zero")
     SELECTED_UNOFFERED_PSK = (_Alert.ILLEGAL_PARAMETER, "the server chose a pre-shared key that was not offered")
 

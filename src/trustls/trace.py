@@ -27,6 +27,8 @@ TRACE: Final = 5
 """The level of logging at which handshake messages are told, on the logger `trustls.handshake`; DEBUG is 10."""
 SENT: Final = "sent"
 RECEIVED: Final = "received"
+COMPRESSED: Final = "compressed"
+DECOMPRESSED: Final = "decompressed"
 
 _logger = logging.getLogger("trustls.handshake")
 logging.addLevelName(TRACE, "TRACE")
@@ -38,7 +40,11 @@ _INDENT: Final = "  "
 
 @dataclass(frozen=True, slots=True)
 class HandshakeEvent:
-    """One handshake message: who saw it ("client" or "server"), in which direction, typed, and its exact bytes."""
+    """One handshake message: who saw it ("client" or "server"), in which direction, typed, and its exact bytes.
+
+    The direction is "sent" or "received"; "compressed" and "decompressed" is what a CompressedCertificate beside it
+    stands for, and is not on the wire itself.
+    """
 
     role: str
     direction: str

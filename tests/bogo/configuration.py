@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable
 
+from tests.bogo.compression import installed
 from tests.bogo.flags import Flags, Invocation, Unsupported
 from tests.bogo.identities import ClientChooser, Credentials, Refused, ServerChooser, ShimVerifier, later
 from tests.bogo.policies import policy_of
@@ -169,6 +170,7 @@ class Configurator:
             require_extended_master_secret=flags.expect_extended_master_secret,
             send_server_name=bool(flags.host_name),
             max_fragment_size=flags.max_send_fragment or _MAX_FRAGMENT,
+            certificate_compression=installed(flags),
             key_log=self.traffic_secrets if flags.export_traffic_secrets else None,
             now=self.clock,
         )
@@ -217,6 +219,7 @@ class Configurator:
             external_psks=credentials.psks,
             require_extended_master_secret=flags.expect_extended_master_secret,
             max_fragment_size=flags.max_send_fragment or _MAX_FRAGMENT,
+            certificate_compression=installed(flags),
             key_log=self.traffic_secrets if flags.export_traffic_secrets else None,
             now=self.clock,
         )

@@ -73,6 +73,8 @@ class Flags:
     enable_early_data: bool = False
     resumption_delay: int = 0
     max_send_fragment: int = 0
+    install_cert_compression_algs: bool = False
+    install_one_cert_compression_alg: int = 0
     renegotiate_ignore: bool = False
     fips_202205: bool = False
     wpa_202304: bool = False

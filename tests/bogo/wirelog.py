@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 import trustls
-from trustls.trace import RECEIVED, HandshakeEvent
+from trustls.trace import RECEIVED, SENT, HandshakeEvent
 
 _logger = logging.getLogger("trustls.handshake")
 
@@ -33,6 +33,8 @@ class WireLog(logging.Handler):
         event = getattr(record, "event", None)
         if not isinstance(event, HandshakeEvent):
             return
+        if event.direction not in {SENT, RECEIVED}:
+            return  # What a CompressedCertificate stands for is not on the wire.
         kind = int(event.message.TYPE)
         received = event.direction == RECEIVED
         self.lines.append(f"{'read' if received else 'write'} hs {kind}")

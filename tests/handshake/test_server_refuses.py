@@ -44,6 +44,7 @@ from trustls.identity.credential import Credential
 from trustls.session.psk import ExternalPsk
 from trustls.trust.client_auth import ClientAuth
 from trustls.wire.enums import (
+    CertificateCompressionAlgorithm,
     CipherSuite,
     ContentType,
     ExtensionType,
@@ -375,6 +376,7 @@ def second(**fields: Any) -> Edit:
         {"alpn": (b"h2",)},
         {"post_handshake_auth": True},
         {"record_size_limit": 500},
+        {"compress_certificate": (CertificateCompressionAlgorithm.ZLIB,)},
         {"psk_key_exchange_modes": (PskKeyExchangeMode.PSK_KE,)},
         {"psk_key_exchange_modes": None},
         {"early_data": True},

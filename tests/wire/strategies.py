@@ -15,7 +15,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from trustls.wire import messages, messages12
-from trustls.wire.enums import CipherSuite, NamedGroup, OpenEnum
+from trustls.wire.enums import CertificateCompressionAlgorithm, CipherSuite, NamedGroup, OpenEnum
 from trustls.wire.extensions import Extended, KeyShareEntry, OfferedPsks, OidFilter, PskIdentity, StatusRequest
 from trustls.wire.messages import HELLO_RETRY_RANDOM, CertificateEntry, HandshakeMessage
 from trustls.wire.names import DistinguishedName
@@ -141,6 +141,7 @@ _FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "ServerHello.signed_certificate_timestamp": _SCTS,
     "CertificateEntry.signed_certificate_timestamp": _SCTS,
     "padding": st.integers(0, 600),
+    "compress_certificate": st.sets(_enum(CertificateCompressionAlgorithm), min_size=1, max_size=5).map(tuple),
     "record_size_limit": st.integers(64, 2**16 - 1),
     "ClientHello.session_ticket": _OCTETS,
     "cookie": _TICKET,

@@ -361,9 +361,9 @@ class HandshakeDriver:
         self._writer.queue_alert(level, description)
         trace.alert(self.is_client, trace.SENT, description)
 
-    def _trace_sent(self, message: HandshakeMessage, raw: bytes) -> None:
+    def _trace_sent(self, message: HandshakeMessage, raw: bytes, direction: str = trace.SENT) -> None:
         if trace.enabled():
-            trace.message(self.is_client, trace.SENT, message, raw)
+            trace.message(self.is_client, direction, message, raw)
 
     # -- The end ------------------------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from trustls.crypto.signatures import BadSignature, WrongKey, verify
 from trustls.errors import (
@@ -35,8 +35,12 @@ from trustls.wire.messages import (
     CertificateRequest,
     CertificateVerify,
     ClientHello,
+    encode_message,
 )
 from trustls.wire.names import DistinguishedName, brief
+
+if TYPE_CHECKING:
+    from trustls.handshake.compression import Compressor
 
 SERVER_CONTEXT: Final = b"TLS 1.3, server CertificateVerify"
 CLIENT_CONTEXT: Final = b"TLS 1.3, client CertificateVerify"
@@ -61,20 +65,28 @@ async def send_certificate(
     *,
     staple: bytes | None = None,
     request_context: bytes = b"",
+    compressor: Compressor | None = None,
 ) -> None:
     """Present `credential` and prove that its key is held here, with a scheme that the peer accepts.
 
     `staple` is an OCSP response to send along. `request_context` is that of the CertificateRequest which is answered.
+    `compressor` is what the peer can decompress.
     """
     scheme = credential.scheme_for(accepted, ProtocolVersion.TLS1_3)
     if scheme is None:
         raise ConfigError("the credential chosen cannot sign with a scheme that the peer accepts")
     if staple is None and not request_context:
-        flow.send_ready(CertificateMessage, credential.certificate_message)
+        raw = credential.certificate_message
+        if compressor is None or not compressor.send(flow, credential, raw, repeats=True):
+            flow.send_ready(CertificateMessage, raw)
     else:
         entries = credential.certificate_entries()
         entries[0].status_request = staple
-        flow.send(CertificateMessage(context=request_context, entries=entries))
+        message = CertificateMessage(context=request_context, entries=entries)
+        if compressor is None or not compressor.send(
+            flow, credential, encode_message(message), repeats=not request_context
+        ):
+            flow.send(message)
     content = signed_content(context, flow.transcript.digest())
     signature = signature_from(await flow.outside("sign", credential.signer.sign, scheme, content))
     flow.send(CertificateVerify(scheme=scheme, signature=signature))
@@ -170,6 +182,7 @@ def certificate_request(
         context=context,
         signature_algorithms=server.provider.signature_schemes,
         signature_algorithms_cert=server.provider.certificate_schemes,
+        compress_certificate=None if server.compression is None else server.compression.offered,
         certificate_authorities=hints or None,
     )
 

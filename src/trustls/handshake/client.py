@@ -125,6 +125,8 @@ def _client_hello(client: ClientParameters, server_name: ServerName, shares: Sha
         hello.supported_versions = client.versions
         hello.key_share = share_entries(shares)
         hello.post_handshake_auth = client.post_handshake_auth or None
+        if client.compression is not None:
+            hello.compress_certificate = client.compression.offered
     if ProtocolVersion.TLS1_2 in client.versions:
         hello.ec_point_formats = (ECPointFormat.UNCOMPRESSED,)
         hello.extended_master_secret = True

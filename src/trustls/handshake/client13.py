@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from trustls.crypto.aead import SuiteAlgorithms
 from trustls.crypto.key_exchange import BadKeyShare, PrivateShare
@@ -47,6 +48,9 @@ from trustls.wire.messages import (
     HelloRetryRequest,
     ServerHello,
 )
+
+if TYPE_CHECKING:
+    from trustls.handshake.compression import Compressor
 
 Shares = dict[NamedGroup, PrivateShare]
 
@@ -122,17 +126,28 @@ async def client_handshake13(
         flow.settle_early_data(accepted=False)
         flow.write_under(Sealer(secrets.client))
 
-    request = None
+    request = compressor = None
     peer: Peer | None
     if psk is None:
-        message = await flow.receive(CertificateRequest, CertificateMessage)
-        if isinstance(message, CertificateRequest):
-            if message.context:
+        compression = client.compression
+        first: CertificateRequest | CertificateMessage
+        if compression is None:
+            first = await flow.receive(CertificateRequest, CertificateMessage)
+        else:
+            first = await compression.receive_or_request(flow)
+        if isinstance(first, CertificateMessage):
+            message = first
+        else:
+            if first.context:
                 # RFC 9846 4.4.2: empty in the handshake; only post-handshake requests carry one.
                 raise PeerMisbehaved(Misbehaviour.BAD_REQUEST_CONTEXT, "CertificateRequest")
-            request = credential_request(message)
+            request = credential_request(first)
             certificate.asked(request)
-            message = await flow.receive(CertificateMessage)
+            if compression is None:
+                message = await flow.receive(CertificateMessage)
+            else:
+                compressor = compression.compressor(first.compress_certificate)
+                message = await compression.receive(flow)
         peer = await _authenticate_server(flow, client, opening.server_name, message)
     else:
         peer = None if psk.session is None else psk.session.peer
@@ -153,7 +168,9 @@ async def client_handshake13(
     if psk is not None and psk.session is not None:
         credential, request = psk.session.credential, psk.session.request
     else:
-        credential = None if request is None else await _send_client_certificate(flow, client, request, certificate)
+        credential = (
+            None if request is None else await _send_client_certificate(flow, client, request, certificate, compressor)
+        )
     flow.send(Finished(verify_data=secrets.client.verify_data(flow.transcript.digest())))
     flow.write_under(Sealer(traffic.client))
 
@@ -329,12 +346,16 @@ async def _authenticate_server(
 
 
 async def _send_client_certificate(
-    flow: Flow, client: ClientParameters, request: CredentialRequest, answer: ClientAnswer
+    flow: Flow,
+    client: ClientParameters,
+    request: CredentialRequest,
+    answer: ClientAnswer,
+    compressor: Compressor | None,
 ) -> Credential | None:
     """Certificate and CertificateVerify of the credential that fits; an empty Certificate when none does."""
     credential = await chosen_credential(flow, client, request, answer)
     if credential is None:
         flow.send(CertificateMessage())
     else:
-        await send_certificate(flow, credential, request.signature_schemes, CLIENT_CONTEXT)
+        await send_certificate(flow, credential, request.signature_schemes, CLIENT_CONTEXT, compressor=compressor)
     return credential

@@ -92,7 +92,7 @@ class Flow:
         reader_changed: Callable[[RecordOpener], None],
         early_data: EarlyData,
         on_tls12: Callable[[], None],
-        on_sent: Callable[[HandshakeMessage, bytes], None] | None,
+        on_sent: Callable[..., None] | None,
         on_may_send: Callable[[Peer | None], None] | None = None,
         transcript: Transcript | None = None,
     ) -> None:
@@ -147,6 +147,12 @@ class Flow:
         self._writer.queue_handshake(raw)
         if self._on_sent is not None and message is not None:
             self._on_sent(message, raw)
+
+    def show(self, message: HandshakeMessage | type[HandshakeMessage], body: bytes, direction: str) -> None:
+        """Show who traces the handshake a message that is not on the wire as it is; its class will do."""
+        if self._on_sent is not None:
+            shown = message.parse(body) if isinstance(message, type) else message
+            self._on_sent(shown, (message.TYPE << 24 | len(body)).to_bytes(_MESSAGE_HEADER, "big") + body, direction)
 
     def hold(self) -> None:
         """Keep the messages of this flight back until `release`, so that no application data comes between them."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from trustls.crypto.provider import CryptoProvider
 from trustls.handshake.client_hello_info import ClientHelloInfo
@@ -20,6 +20,9 @@ from trustls.trust.verifiers import ServerVerifier
 from trustls.wire.enums import CipherSuite, NamedGroup, ProtocolVersion
 from trustls.wire.names import DistinguishedName
 from trustls.wire.ready import ReadyMessage
+
+if TYPE_CHECKING:
+    from trustls.handshake.compression import Compression
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -43,6 +46,7 @@ class ClientParameters:
     certificate_authorities: tuple[DistinguishedName, ...]
     post_handshake_auth: bool
     record_size_limit: int | None
+    compression: Compression | None
     key_log: KeyLog | None
     now: Callable[[], float]
 
@@ -73,6 +77,7 @@ class ServerParameters:
     pad_records_to: int
     max_fragment_size: int
     record_size_limit: int | None
+    compression: Compression | None
     key_log: KeyLog | None
     now: Callable[[], float]
     ready_request: ReadyMessage = field(init=False, repr=False, compare=False, default_factory=ReadyMessage)

@@ -40,13 +40,19 @@ async def answer_certificate_request(
     asked = credential_request(request)
     answer.asked(asked)
     credential = await chosen_credential(flow, client, asked, answer)
+    compressor = None if client.compression is None else client.compression.compressor(request.compress_certificate)
     # RFC 9846 4.7.2: nothing may come between the three, and a signer may take its time.
     flow.hold()
     if credential is None:
         flow.send(CertificateMessage(context=request.context))
     else:
         await send_certificate(
-            flow, credential, asked.signature_schemes, CLIENT_CONTEXT, request_context=request.context
+            flow,
+            credential,
+            asked.signature_schemes,
+            CLIENT_CONTEXT,
+            request_context=request.context,
+            compressor=compressor,
         )
     flow.send(Finished(verify_data=sending_secret().verify_data(flow.transcript.digest())))
     flow.release()
@@ -69,7 +75,8 @@ async def request_client_certificate(
     # RFC 9846 4.4.2: a context of its own, so that no answer to another request passes for this one.
     context = server.provider.random(_CONTEXT_LENGTH)
     flow.send(certificate_request(server, client_auth.hints, context))
-    message = await flow.receive(CertificateMessage)
+    compression = server.compression
+    message = await (flow.receive(CertificateMessage) if compression is None else compression.receive(flow))
     peer = await authenticated_client(flow, server, client_auth, message, context=context)
     transcript_hash = flow.transcript.digest()
     finished = await flow.receive(Finished)

@@ -103,13 +103,17 @@ async def server_handshake13(flow: Flow, server: ServerParameters, hello: Client
         )
     )
     credential = None
+    compression = server.compression
     asks = psk is None and server.client_auth.verifier is not None
     if psk is None:
         credential = await server_credential(flow, server, hello, ProtocolVersion.TLS1_3, server.current_credentials())
         if asks:
             send_certificate_request(flow, server)
         staple = await own_staple(flow, credential) if hello.status_request is not None else None
-        await send_certificate(flow, credential, greeting.offer.schemes, SERVER_CONTEXT, staple=staple)
+        compressor = None if compression is None else compression.compressor(hello.compress_certificate)
+        await send_certificate(
+            flow, credential, greeting.offer.schemes, SERVER_CONTEXT, staple=staple, compressor=compressor
+        )
     flow.send(Finished(verify_data=secrets.server.verify_data(flow.transcript.digest())))
 
     traffic = secrets.traffic_secrets(flow.transcript.digest())
@@ -124,7 +128,8 @@ async def server_handshake13(flow: Flow, server: ServerParameters, hello: Client
     if psk is not None:
         peer = psk.peer
     elif asks:
-        peer = await authenticated_client(flow, server, server.client_auth, await flow.receive(CertificateMessage))
+        message = await (flow.receive(CertificateMessage) if compression is None else compression.receive(flow))
+        peer = await authenticated_client(flow, server, server.client_auth, message)
     transcript_hash = flow.transcript.digest()
     finished = await flow.receive(Finished)
     if not secrets.client.finished_is_valid(finished.verify_data, transcript_hash):
@@ -337,6 +342,7 @@ def _check_unchanged(first: ClientHello, second: ClientHello) -> None:
         "certificate_authorities",
         "post_handshake_auth",
         "record_size_limit",
+        "compress_certificate",
     ):
         if getattr(first, name) != getattr(second, name):
             raise PeerMisbehaved(Misbehaviour.CLIENT_HELLO_CHANGED, name)

@@ -7,7 +7,7 @@ import sys
 import time
 import warnings
 import weakref
-from collections.abc import Awaitable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -25,7 +25,7 @@ from trustls.identity.signer import KeySigner, Signer, public_key_of, schemes_fo
 from trustls.trust.certificate import Certificate
 from trustls.wire.enums import ClientCertificateType, ProtocolVersion, SignatureScheme
 from trustls.wire.messages import CertificateEntry, CertificateMessage
-from trustls.wire.ready import ReadyMessage
+from trustls.wire.ready import ReadyForms, ReadyMessage
 
 if TYPE_CHECKING:
     from trustls.identity.staple import StapleCallback, StapleSource
@@ -80,6 +80,7 @@ class Credential:
     _staple: StapleCallback | None = field(init=False, compare=False)
     _message: ReadyMessage = field(init=False, compare=False)
     _message12: ReadyMessage = field(init=False, compare=False)
+    _compressed: ReadyForms = field(init=False, compare=False)
 
     def __init__(
         self,
@@ -316,6 +317,10 @@ class Credential:
         """What a Certificate message of TLS 1.3 holds for it, to be filled in with what goes beside a certificate."""
         return tuple([CertificateEntry(certificate=one.der) for one in self.sent_chain])
 
+    def compressed_message(self, algorithm: int, body: bytes, compress: Callable[[bytes], bytes | None]) -> bytes:
+        """A Certificate message of it, made shorter once: the last few are kept. Empty where `compress` gives none."""
+        return self._compressed.of((algorithm, body), lambda: compress(body) or b"")
+
     @property
     def has_staple(self) -> bool:
         """Whether there is anything to staple: a response, a file or a callback."""
@@ -374,6 +379,7 @@ def _fill(
     fill(credential, "_staple", staple)
     fill(credential, "_message", ReadyMessage())
     fill(credential, "_message12", ReadyMessage())
+    fill(credential, "_compressed", ReadyForms())
     for concern in concerns:
         _warn(concern)
 

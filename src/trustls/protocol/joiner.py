@@ -11,10 +11,12 @@ _HEADER: Final = 4
 # Far above any honest message; a CertificateRequest's names alone may take 2^16.
 _LARGE: Final = 1 << 17
 _MEDIUM: Final = 1 << 16
+MAX_CERTIFICATE_MESSAGE: Final = _LARGE
+"""The most bytes of a Certificate message, header not counted; of one that was compressed, too."""
 _LIMITS: dict[int, int] = {
     HandshakeType.CLIENT_HELLO: _LARGE,
-    HandshakeType.CERTIFICATE: _LARGE,
-    HandshakeType.COMPRESSED_CERTIFICATE: _LARGE,
+    HandshakeType.CERTIFICATE: MAX_CERTIFICATE_MESSAGE,
+    HandshakeType.COMPRESSED_CERTIFICATE: MAX_CERTIFICATE_MESSAGE,
     HandshakeType.CERTIFICATE_REQUEST: _LARGE,
     HandshakeType.NEW_SESSION_TICKET: (1 << 16) + 512,
     HandshakeType.FINISHED: 64,

@@ -435,15 +435,27 @@ ALPN: Codec[tuple[bytes, ...]] = opaque_list("application_layer_protocol_negotia
 COOKIE: Codec[bytes] = opaque16("cookie")
 CERTIFICATE_TYPES: Codec[tuple[CertificateType, ...]] = enum_list(CertificateType, "certificate_type", length_bytes=1)
 CERTIFICATE_TYPE: Codec[CertificateType] = one_enum(CertificateType, "certificate_type")
-COMPRESSION_ALGORITHMS: Codec[tuple[CertificateCompressionAlgorithm, ...]] = enum_list(
-    CertificateCompressionAlgorithm, "compress_certificate", length_bytes=1
-)
 POINT_FORMATS: Codec[tuple[ECPointFormat, ...]] = enum_list(ECPointFormat, "ec_point_formats", length_bytes=1)
 MAX_FRAGMENT_LENGTH: Codec[MaxFragmentLength] = one_enum(MaxFragmentLength, "max_fragment_length")
 HEARTBEAT: Codec[HeartbeatMode] = one_enum(HeartbeatMode, "heartbeat")
 SCT_LIST: Codec[tuple[bytes, ...]] = opaque_list("signed_certificate_timestamp", item_bytes=2)
 RENEGOTIATION_INFO: Codec[bytes] = opaque8("renegotiation_info")
 SESSION_TICKET: Codec[bytes] = OPAQUE
+
+
+_ALGORITHMS = enum_list(CertificateCompressionAlgorithm, "compress_certificate", length_bytes=1)
+
+
+def _decode_compression_algorithms(body: bytes) -> tuple[CertificateCompressionAlgorithm, ...]:
+    algorithms = _ALGORITHMS.decode(body)
+    if len(set(algorithms)) != len(algorithms):
+        raise PeerMisbehaved(Misbehaviour.DUPLICATE_COMPRESSION)
+    return algorithms
+
+
+COMPRESSION_ALGORITHMS: Codec[tuple[CertificateCompressionAlgorithm, ...]] = Codec(
+    _decode_compression_algorithms, _ALGORITHMS.encode, repeats=True
+)
 
 
 def _decode_record_size_limit(body: bytes) -> int:
