@@ -235,6 +235,19 @@ def scenarios() -> tuple[Scenario, ...]:
                 psk=True,
             ),
             Scenario(
+                "1.3 compressed",
+                _client("1.3", credentials=alice, certificate_compression=["zlib"], record_size_limit=600),
+                _server(
+                    "1.3",
+                    client_auth=_auth("required"),
+                    certificate_compression=["zlib"],
+                    record_size_limit=500,
+                    max_fragment_size=400,
+                ),
+                "1.3",
+                required=True,
+            ),
+            Scenario(
                 "1.3 asked afterwards",
                 _client("1.3", credentials=alice, post_handshake_auth=True),
                 _server("1.3", post_handshake_auth=_auth("required")),

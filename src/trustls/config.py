@@ -87,7 +87,7 @@ class ClientConfig:
             in TLS 1.3 with the byte of their type and their padding. Many servers do not know it, and go on with
             2^14; GnuTLS refuses less than 512. None asks for nothing.
         certificate_compression: algorithms for Certificate messages of TLS 1.3 (RFC 8879), preferred first: "zlib",
-            "brotli" (with the package of that name), or a `CertificateCompression` of one's own. The server is told of
+            "brotli" (extra `brotli`), or a `CertificateCompression` of one's own. The server is told of
             them, and this side's certificate is compressed for a server that asks for one and has one of them. None
             by default: what is decompressed comes from somebody who is not authenticated yet.
         key_log: takes the secrets of every connection, for debugging (`KeyLogFile`).

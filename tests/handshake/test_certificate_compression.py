@@ -502,7 +502,7 @@ def test_brotli_that_is_not_installed_or_too_old_is_refused_in_words(monkeypatch
     class Old:
         Decompressor = object
 
-    for module, said in ((None, "install"), (Old, "1.2 or newer")):
+    for module, said in ((None, "pip install"), (Old, "1.2 or newer")):
         monkeypatch.setitem(sys.modules, "brotli", module)
         with pytest.raises(ConfigError, match=said):
             server_config(certificate_compression=["brotli"])

@@ -28,6 +28,7 @@ SECONDS: Final = 600
 # For each extra that users install, what must work with it and nothing else: arguments for its python.
 PROBES: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
     "cli": (("-m", "trustls", "--version"), ("-m", "trustls", "demo")),
+    "brotli": (("-c", "from trustls.protocol.certificate_compression import named; named('brotli')"),),
     "redis": (("-c", "from trustls.session.redis import RedisSessions, RedisTicketKeys"),),
     "pkcs11": (("-c", "from trustls.identity.pkcs11 import Pkcs11Signer"),),
     "spiffe": (("-c", "from trustls.spiffe import WorkloadIdentity"),),

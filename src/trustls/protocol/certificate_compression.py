@@ -63,7 +63,11 @@ class ZlibCompression:
 
 
 class BrotliCompression:
-    """Brotli (RFC 7932), from the package `brotli`, 1.2 or newer: older ones cannot be told how much they may make."""
+    """Brotli (RFC 7932), from the package `brotli`, 1.2 or newer: older ones cannot be told how much to make.
+
+    Raises:
+        ConfigError: it is not installed, or an older one is.
+    """
 
     __slots__ = ("_brotli",)
 
@@ -73,9 +77,9 @@ class BrotliCompression:
         try:
             brotli = importlib.import_module("brotli")
         except ImportError:
-            raise ConfigError("certificates are compressed with brotli by the package `brotli`: install that") from None
+            raise ConfigError("brotli needs the package `brotli`: pip install 'trustls[brotli]'") from None
         if not hasattr(brotli.Decompressor, "can_accept_more_data"):
-            raise ConfigError("this package `brotli` cannot bound what it decompresses: it takes 1.2 or newer")
+            raise ConfigError("the package `brotli` that is installed is too old: it takes 1.2 or newer")
         self._brotli = brotli
 
     def compress(self, message: bytes) -> bytes | None:
