@@ -6,6 +6,7 @@ below, so that reading and writing are not only compared with each other.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -15,10 +16,12 @@ from fuzz.mutations import Pool, other_field
 from fuzz.oracles import check_refusal
 from fuzz.stories import pool
 from trustls.errors import PeerMisbehaved, TLSError
+from trustls.protocol.certificate_compression import ZlibCompression
+from trustls.protocol.joiner import MAX_CERTIFICATE_MESSAGE
 from trustls.wire import messages, messages12
 from trustls.wire.enums import HandshakeType
 from trustls.wire.extensions import Extended
-from trustls.wire.messages import ClientHello, HelloRetryRequest, ServerHello, awaited_class
+from trustls.wire.messages import ClientHello, CompressedCertificate, HelloRetryRequest, ServerHello, awaited_class
 
 MAX_LENGTH: Final = 4096
 
@@ -60,6 +63,8 @@ def _check_body(kind: type[Any], body: bytes) -> None:
     message = _parsed(kind, body)
     if message is None:
         return
+    if isinstance(message, CompressedCertificate):
+        _check_decompression(message)
     again = message.encode()
     assert kind.parse(again) == message, f"{message} is another one when it is read back"
     assert repr(message), "no repr"
@@ -82,6 +87,18 @@ def _check_body(kind: type[Any], body: bytes) -> None:
     assert len(again) == len(body), f"{kind.__name__}: {len(body)} bytes are written as {len(again)}"
     if issubclass(kind, Extended):
         assert blocks(again, message) == blocks(body, message), "an extension was lost, added or changed"
+
+
+def _check_decompression(message: CompressedCertificate) -> None:
+    """Whatever the stream is, no more comes of it than one byte over what was announced."""
+    length = min(message.uncompressed_length, MAX_CERTIFICATE_MESSAGE)
+    try:
+        content = ZlibCompression().decompress(message.compressed, length)
+    except (ValueError, zlib.error):
+        return
+    assert len(content) <= length + 1, f"{len(content)} bytes, where {length} were announced"
+    if len(content) == length:
+        assert zlib.decompress(message.compressed) == content, "it is no whole stream"
 
 
 def _has_extensions(kind: type[Any]) -> bool:

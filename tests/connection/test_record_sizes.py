@@ -11,14 +11,20 @@ import pytest
 from tests.support.examples import COMPARES_BYTES
 from tests.support.identities import client_config, client_credential, required, server_config
 from tests.support.memory import Pair, check_refused, connect, feed, pair, records
-from tests.support.scripted import Edit, ScriptedClient, ScriptedServer, on
+from tests.support.scripted import Edit, Record, ScriptedClient, ScriptedServer, on
 from trustls.connection import ClientConnection, Connection, ServerConnection
-from trustls.errors import Misbehaviour, PeerMisbehaved
+from trustls.errors import ConnectionClosed, Misbehaviour, PeerMisbehaved
 from trustls.protocol.record import MAX_PLAINTEXT
 from trustls.session.store import MemoryClientSessions
 from trustls.session.tickets import StoredSessions
 from trustls.wire.enums import ContentType, MaxFragmentLength
-from trustls.wire.messages import ClientHello, EncryptedExtensions, HandshakeMessage, ServerHello
+from trustls.wire.messages import (
+    ClientHello,
+    EncryptedExtensions,
+    Finished,
+    HandshakeMessage,
+    ServerHello,
+)
 
 pytestmark = COMPARES_BYTES
 
@@ -171,9 +177,17 @@ def test_key_lasts_for_as_many_records_as_there_are(version: str) -> None:
     sealer = made.server._sealer()
     room = 63 if version == "1.3" else 64
     sealer.limit = sealer.sequence + 20
-    made.server.send(bytes(19 * room))
+    made.server.send(bytes(18 * room))
     assert made.server._sealer() is sealer, "the key was changed before it had to be"
-    assert sealer.sequence == sealer.limit - 1
+    if version == "1.2":
+        with pytest.raises(ConnectionClosed, match="the key is used up"):
+            made.server.send(bytes(2 * room))
+        return
+    before = len(made.client_got)
+    made.server.send(bytes(50 * room))
+    made.run()
+    assert sealer.sequence == sealer.limit, "the key sealed more than it may, or less"
+    assert len(made.client_got) - before == 68 * room, f"{made.client.failure!r}"
 
 
 # -- One's own --------------------------------------------------------------------------------------------------------
@@ -251,6 +265,16 @@ def test_handshake_record_of_a_server_over_the_limit_it_agreed_to_is_an_overflow
     server.flow.fragment_at_most = lambda size: None  # type: ignore[method-assign]
     made = Pair(ClientConnection(client_config(record_size_limit=100), "localhost"), server).run()
     check_refused(made, "client", PeerMisbehaved, Misbehaviour.RECORD_OVERFLOW)
+
+
+@pytest.mark.parametrize(("size", "fits"), [(99, True), (100, False)])
+def test_handshake_record_of_a_client_over_the_limit_it_was_told_is_an_overflow(size: int, fits: bool) -> None:
+    """The server has said 100, before it has read anything that is protected."""
+    edit = on(Finished, lambda message: [Record(ContentType.HANDSHAKE, bytes(size))])
+    client = ScriptedClient(client_config(record_size_limit=16384), edit)
+    made = Pair(client, ServerConnection(server_config(record_size_limit=100))).run()
+    reason = made.server.failure.reason if isinstance(made.server.failure, PeerMisbehaved) else None
+    assert (reason is Misbehaviour.RECORD_OVERFLOW) == (not fits), f"{made.server.failure!r}"
 
 
 def test_server_that_does_not_answer_may_send_what_the_version_allows() -> None:

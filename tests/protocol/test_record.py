@@ -6,11 +6,12 @@ from hypothesis import strategies as st
 
 from tests.support.examples import COMPARES_BYTES
 from tests.support.memory import record_by_record
-from trustls.crypto.aead import TAG_LENGTH, TLS13_SUITES, SuiteAlgorithms
+from trustls.crypto.aead import TAG_LENGTH, TLS12_SUITES, TLS13_SUITES, SuiteAlgorithms
 from trustls.errors import AlertDescription, Misbehaviour, PeerMisbehaved
 from trustls.protocol.buffers import BUFFER_SIZE, Pool
 from trustls.protocol.key_schedule import TrafficSecret
-from trustls.protocol.record import MAX_CIPHERTEXT, MAX_PLAINTEXT, Opener, RecordWriter, Sealer
+from trustls.protocol.key_schedule12 import DirectionKeys12
+from trustls.protocol.record import MAX_CIPHERTEXT, MAX_PLAINTEXT, Opener, RecordWriter, Sealer, Sealer12
 
 pytestmark = COMPARES_BYTES
 
@@ -72,6 +73,27 @@ def test_data_takes_no_more_records_than_it_needs() -> None:
         used = len(list(record_by_record(writer.take(None))))
         assert used == writer.sealer.sequence
         assert used == writer.records_needed(size), f"{size} bytes took {used} records"
+
+
+@pytest.mark.parametrize("fragment_size", [64, 65, 1000, 16383])
+@pytest.mark.parametrize("tls12", [False, True], ids=["1.3", "1.2"])
+def test_no_record_holds_more_than_the_fragment_size(fragment_size: int, tls12: bool) -> None:
+    """The handshake's and the data's; and what fits into a buffer at a time is not too much for it."""
+    suite = TLS12_SUITES[0]
+    keys = DirectionKeys12(suite, bytes(suite.key_length), bytes(suite.fixed_iv_length))
+    sealer = Sealer12(keys) if tls12 else Sealer(secret_of())
+    writer = RecordWriter(fragment_size=fragment_size)
+    writer.use(sealer)
+    for size in (1, fragment_size - 1, fragment_size, fragment_size + 1, 70_000, 300_000):
+        before = sealer.sequence
+        write(writer, bytes(size))
+        lengths = [len(record) - sealer.overhead for record in record_by_record(writer.take(None))]
+        assert sum(lengths) == size
+        assert max(lengths) <= fragment_size
+        assert len(lengths) == sealer.sequence - before == writer.records_needed(size)
+    writer.queue_handshake(bytes(3 * fragment_size + 1))
+    lengths = [len(record) - sealer.overhead for record in record_by_record(writer.take(None))]
+    assert lengths == [*[fragment_size] * 3, 1]
 
 
 @every_suite

@@ -235,7 +235,8 @@ class Connection(RecordIntake):
 
         Dangerous: with them all is read and forged, and two that seal under one key reveal what they seal. So this
         object seals and opens nothing any more; only `info`, `peer` and `export` go on. Nobody changes keys, answers a
-        KeyUpdate or takes a ticket from then on, unless the other record layer does. `trustls.net.ktls` is one.
+        KeyUpdate, takes a ticket or keeps to `max_fragment_size` from then on, unless the other record layer does.
+        `trustls.net.ktls` is one.
 
         Raises:
             HandshakePending: the handshake is not finished.

@@ -26,15 +26,12 @@ def own_limit(configured: int | None, version: ProtocolVersion) -> int:
 
 
 def plaintext_within(limit: int, version: ProtocolVersion) -> int:
-    """How many bytes of content, padding included, a limit leaves room for.
-
-    One above what the version has is no fault of a client's, which may know more than we do.
-    """
-    return min(limit, _OF_VERSION[version]) - (version == ProtocolVersion.TLS1_3)
+    """How many bytes of content, padding included, a limit leaves room for."""
+    return limit - (version == ProtocolVersion.TLS1_3)
 
 
 def keep_to(flow: Flow, limit: int, version: ProtocolVersion) -> None:
-    """Send what goes out from now on within the peer's limit.
+    """Send what goes out from now on within the peer's limit. More than the version has is no fault of a client's.
 
     It is for protected records alone (RFC 8449 4), but GnuTLS holds those to it, too, that follow a ServerHello of TLS
     1.2 in the clear.

@@ -36,7 +36,8 @@ async def _chosen_parameters(
     if not isinstance(parameters, ServerParameters):
         raise InternalError(f"`choose_config` gave {type(chosen).__name__}, which is neither a ServerConfig nor None")
     flow.pad_records_to(parameters.pad_records_to)
-    flow.fragment_at(parameters.max_fragment_size)
+    if parameters.max_fragment_size != server.max_fragment_size:
+        flow.fragment_at(parameters.max_fragment_size)
     return parameters
 
 
