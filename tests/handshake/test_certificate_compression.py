@@ -430,6 +430,20 @@ def test_algorithm_named_twice_is_refused(configured: list[str]) -> None:
 
 
 @roles
+@pytest.mark.parametrize("answer", [None, 454, "text"])
+def test_algorithm_of_ones_own_that_gives_no_bytes_refuses(answer: Any, role: str) -> None:
+    class Forgetful(Counting):
+        def decompress(self, compressed: bytes, length: int) -> bytes:
+            made: bytes = answer
+            return made
+
+    algorithms: dict[str, list[Any]] = {"client": [Counting(0xFE01)], "server": [Counting(0xFE01)]}
+    algorithms[role] = [Forgetful(0xFE01)]
+    joined = pair(*configs(algorithms["client"], algorithms["server"])).run()
+    check_refused(joined, role, PeerMisbehaved, Misbehaviour.BAD_COMPRESSED_CERTIFICATE)
+
+
+@roles
 def test_algorithm_of_ones_own_may_fail_in_any_way(role: str) -> None:
     class Broken(Counting):
         def decompress(self, compressed: bytes, length: int) -> bytes:
@@ -502,9 +516,10 @@ def test_both_sides_can_do_it_with_brotli() -> None:
         ([object()], "is no CertificateCompression"),
         ([Counting(0)], "is no CertificateCompression"),
         ([Counting(1 << 16)], "is no CertificateCompression"),
+        ([Counting("zlib")], "is no CertificateCompression"),  # type: ignore[arg-type]  # what a typo gives
         (["zlib", "zlib"], "two algorithms of one number"),
     ],
-    ids=["text", "unknown", "none", "number 0", "number 65536", "twice"],
+    ids=["text", "unknown", "none", "number 0", "number 65536", "a name for a number", "twice"],
 )
 def test_what_is_no_algorithm_is_refused_in_words(make: Callable[..., object], wrong: Any, said: str) -> None:
     with pytest.raises(ConfigError, match=said):

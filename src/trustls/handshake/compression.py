@@ -31,7 +31,7 @@ class Compression:
             raise ConfigError("`certificate_compression` takes a list of algorithms, not one string")
         found = [named(one) if isinstance(one, str) else one for one in algorithms]
         for one in found:
-            if not isinstance(one, CertificateCompression) or not 0 < one.algorithm < 1 << 16:
+            if not isinstance(one, CertificateCompression) or one.algorithm not in range(1, 1 << 16):
                 raise ConfigError(f"{one!r} is no CertificateCompression: `algorithm`, `compress`, `decompress`")
         self._by_number = {int(one.algorithm): one for one in found}
         self.offered: Algorithms = tuple(map(CertificateCompressionAlgorithm, self._by_number))
@@ -63,7 +63,7 @@ class Compression:
                 f"{length} bytes are announced, at most {MAX_CERTIFICATE_MESSAGE} are taken",
             )
         try:
-            body = algorithm.decompress(message.compressed, length)
+            body = bytes(memoryview(algorithm.decompress(message.compressed, length)))
         except Exception as error:  # noqa: BLE001 (a library says in ways of its own that it could not)
             raise PeerMisbehaved(
                 Misbehaviour.BAD_COMPRESSED_CERTIFICATE, f"{message.algorithm}: {type(error).__name__}: {error}"
