@@ -14,7 +14,7 @@ from trustls.identity.credential import Credential
 from trustls.protocol.certificate_compression import CertificateCompression, named
 from trustls.protocol.joiner import MAX_CERTIFICATE_MESSAGE
 from trustls.wire.enums import CertificateCompressionAlgorithm
-from trustls.wire.messages import CertificateMessage, CertificateRequest, CompressedCertificate
+from trustls.wire.messages import CertificateMessage, CertificateRequest, CompressedCertificate, parse_message
 
 _HEADER = 4
 
@@ -71,7 +71,7 @@ class Compression:
         if len(body) != length:
             came = "more" if len(body) > length else f"{len(body)} bytes"
             raise PeerMisbehaved(Misbehaviour.BAD_COMPRESSED_CERTIFICATE, f"{length} bytes are announced, {came} came")
-        certificate = CertificateMessage.parse(body)
+        certificate = parse_message(CertificateMessage, body)
         flow.show(certificate, body, trace.DECOMPRESSED)
         return certificate
 
