@@ -162,13 +162,14 @@ def test_everything_asynchronous_is_awaited(pki: PKI, backend: str) -> None:
 
 def test_signer_that_blocks_signs_in_a_thread(pki: PKI, backend: str) -> None:
     async def main() -> None:
-        signer = trustls.anyio.SignerInThread(pki.server.credential.signer)
-        config = trustls.ServerConfig(credentials=[trustls.Credential(pki.server.issued.chain, signer)])
-        async with serving(config) as server, await connect(server, client_config(pki)) as stream:
-            await stream.send(b"hello")
-            assert await stream.receive() == b"hello"
-        with pytest.raises(trustls.ConfigError, match="asynchronous already"):
-            trustls.anyio.SignerInThread(signer)
+        for held in (pki.server.credential.signer, pki.server.issued.key):
+            signer = trustls.anyio.SignerInThread(held)
+            config = trustls.ServerConfig(credentials=[trustls.Credential(pki.server.issued.chain, signer)])
+            async with serving(config) as server, await connect(server, client_config(pki)) as stream:
+                await stream.send(b"hello")
+                assert await stream.receive() == b"hello"
+            with pytest.raises(trustls.ConfigError, match="asynchronous already"):
+                trustls.anyio.SignerInThread(signer)
 
     run(backend, main)
 

@@ -153,6 +153,17 @@ def test_signer_that_offers_what_the_certificate_cannot_verify_is_refused(
     assert f"the signer offers {scheme}, which the key of CN=alice cannot verify: it is for " in str(refused.value)
 
 
+@pytest.mark.parametrize("name", ["schemes", "schemes_tls12"])
+@pytest.mark.parametrize(
+    "schemes", [("ecdsa_secp256r1_sha256",), "ecdsa_secp256r1_sha256", (0x0403,), None, lambda: ECDSA[:1]], ids=type
+)
+def test_signer_whose_schemes_are_none_is_told_so(schemes: Any, name: str) -> None:
+    signer = Offers(*ECDSA[:1])
+    setattr(signer, name, schemes)
+    with pytest.raises(ConfigError, match=f"`{name}` of the signer takes SignatureSchemes"):
+        Credential([certificate("ec-p256")], signer)
+
+
 def test_signer_that_offers_nothing_is_refused() -> None:
     with pytest.raises(ConfigError, match="the signer of CN=alice has no signature scheme"):
         Credential([certificate("ec-p256")], Offers())

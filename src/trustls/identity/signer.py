@@ -130,8 +130,8 @@ def schemes_for(signer: Signer, leaf: Certificate) -> tuple[tuple[SignatureSchem
         ConfigError: it offers a scheme that the certificate's key cannot verify, or none.
     """
     native, verifiable = schemes_of_leaf(leaf)
-    offered = tuple(signer.schemes)
-    offered12 = tuple(getattr(signer, "schemes_tls12", offered))
+    offered = _schemes_of(signer, "schemes")
+    offered12 = _schemes_of(signer, "schemes_tls12") if hasattr(signer, "schemes_tls12") else offered
     if not offered:
         raise ConfigError(f"the signer of {leaf.title} has no signature scheme")
     strange = [scheme for scheme in (*offered, *offered12) if scheme not in verifiable]
@@ -150,6 +150,17 @@ def schemes_for(signer: Signer, leaf: Certificate) -> tuple[tuple[SignatureSchem
         tuple([scheme for scheme in offered if scheme in native and scheme not in PKCS1_SCHEMES]),
         tuple([scheme for scheme in offered12 if scheme not in _MLDSA]),
     )
+
+
+def _schemes_of(signer: Signer, name: str) -> tuple[SignatureScheme, ...]:
+    given = getattr(signer, name)
+    found = tuple(given) if isinstance(given, Iterable) and not isinstance(given, str) else (given,)
+    strange = [scheme for scheme in found if not isinstance(scheme, SignatureScheme)]
+    if strange:
+        raise ConfigError(
+            f"`{name}` of the signer takes SignatureSchemes, such as SignatureScheme.ED25519, not {strange[0]!r:.40}"
+        )
+    return found
 
 
 def curve_of(leaf: Certificate) -> NamedGroup | None:

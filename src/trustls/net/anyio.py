@@ -13,6 +13,7 @@ from anyio.streams.tls import TLSAttribute
 
 from trustls.config import ClientConfig, ServerConfig
 from trustls.connection import ClientConnection, Connection, Data
+from trustls.crypto.signatures import PrivateKey
 from trustls.errors import ConfigError, TLSError
 from trustls.identity.signer import Signer
 from trustls.net.common import ThreadedSigner, new_client, new_connection
@@ -383,14 +384,14 @@ class SignerInThread(ThreadedSigner):
     """A signer that blocks (an HSM, a smart card, the client of a key service), signing in a thread for anyio.
 
     Args:
-        signer: the signer, which must be safe to call from any thread.
+        signer: the signer, which must be safe to call from any thread; or a private key in memory.
         limiter: how many threads there may be; anyio's own limit without it.
 
     Raises:
         ConfigError: the signer is asynchronous itself.
     """
 
-    def __init__(self, signer: Signer, limiter: anyio.CapacityLimiter | None = None) -> None:
+    def __init__(self, signer: Signer | PrivateKey, limiter: anyio.CapacityLimiter | None = None) -> None:
         super().__init__(signer)
         self._limiter = limiter
 

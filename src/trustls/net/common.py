@@ -8,8 +8,9 @@ from typing import Any, Final, cast
 
 from trustls.config import ClientConfig, ServerConfig
 from trustls.connection import ClientConnection, Connection, ServerConnection
+from trustls.crypto.signatures import PrivateKey
 from trustls.errors import ConfigError, ConnectionClosed, Misbehaviour, PeerMisbehaved
-from trustls.identity.signer import Signer, public_key_of
+from trustls.identity.signer import KeySigner, Signer, public_key_of
 from trustls.trust.names import ServerName
 from trustls.wire.enums import SignatureScheme
 
@@ -66,13 +67,14 @@ def answer_is_awaited(connection: Connection, held: int = 0) -> bool:
 
 
 class ThreadedSigner:
-    """A signer whose `sign` another class calls in a thread.
+    """A signer, or a private key, whose `sign` another class calls in a thread.
 
     Raises:
         ConfigError: the signer is asynchronous itself.
     """
 
-    def __init__(self, signer: Signer) -> None:
+    def __init__(self, signer: Signer | PrivateKey) -> None:
+        signer = signer if isinstance(signer, Signer) else KeySigner(signer)
         if inspect.iscoroutinefunction(signer.sign):
             raise ConfigError(f"{type(signer).__name__} is asynchronous already, and needs no thread")
         self.signer = signer
