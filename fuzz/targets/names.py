@@ -19,7 +19,8 @@ from trustls.errors import ConfigError, DecodeError, TLSError
 from trustls.trust.authorize import Authorize
 from trustls.trust.certificate import Certificate
 from trustls.trust.hints import authorities
-from trustls.trust.names import DnsPattern, Mailbox, ServerName, Uri
+from trustls.trust.names import ServerName
+from trustls.trust.patterns import DnsPattern, Mailbox, Uri
 from trustls.trust.spiffe import SpiffeId, checked_trust_domain, why_no_svid
 from trustls.wire import der
 from trustls.wire.names import DistinguishedName, brief, is_misleading, shown

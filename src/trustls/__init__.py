@@ -36,19 +36,12 @@ from trustls.errors import (
     TLSError,
     UnexpectedEOF,
 )
-from trustls.handshake.client_hello_info import ClientHelloInfo
 from trustls.handshake.established import ConnectionInfo
-from trustls.handshake.key_log import KeyLog
-from trustls.handshake.retry_cookie import RetryCookies
 from trustls.identity.credential import Credential, CredentialWarning
 from trustls.identity.misfit import Misfit, MisfitCause
 from trustls.identity.request import CredentialRequest
 from trustls.identity.selection import OfferedHello
 from trustls.identity.signer import Signer
-from trustls.keylog import KeyLogFile
-from trustls.net.listener import Listener
-from trustls.net.sockets import TLSSocket, connect
-from trustls.session.psk import ExternalPsk, import_psk
 from trustls.session.store import ClientSessionStore, MemoryClientSessions, MemorySessions, ServerSessionStore
 from trustls.session.tickets import RotatingTicketKeys, StoredSessions, TicketKey, TicketKeys, Tickets
 from trustls.trace import TRACE
@@ -64,8 +57,15 @@ from trustls.wire.names import DistinguishedName
 
 if TYPE_CHECKING:
     from trustls import aio, stdlib
+    from trustls.handshake.client_hello_info import ClientHelloInfo
+    from trustls.handshake.key_log import KeyLog
+    from trustls.handshake.retry_cookie import RetryCookies
+    from trustls.keylog import KeyLogFile
+    from trustls.net.listener import Listener
+    from trustls.net.sockets import TLSSocket, connect
     from trustls.protocol.certificate_compression import CertificateCompression
     from trustls.reloading import Reloading
+    from trustls.session.psk import ExternalPsk, import_psk
     from trustls.session.shared import SharedTicketKeys
     from trustls.trust.authorize import Authorize
     from trustls.trust.crl import CertificateRevocationList, CrlStore
@@ -160,17 +160,26 @@ __all__ = [
 ]
 
 
-# Imported when they are first used: asyncio takes longer to import than all of trustls, and few need all the rest.
+# Imported when they are first used: few programs need any of them. (asyncio alone takes as long as all of trustls.)
 _LATER = {
     "Authorize": "trustls.trust.authorize",
     "CertificateCompression": "trustls.protocol.certificate_compression",
     "CertificateRevocationList": "trustls.trust.crl",
+    "ClientHelloInfo": "trustls.handshake.client_hello_info",
     "CrlStore": "trustls.trust.crl",
+    "ExternalPsk": "trustls.session.psk",
+    "KeyLog": "trustls.handshake.key_log",
+    "KeyLogFile": "trustls.keylog",
+    "Listener": "trustls.net.listener",
     "Reloading": "trustls.reloading",
+    "RetryCookies": "trustls.handshake.retry_cookie",
     "Revocation": "trustls.trust.revocation",
     "SharedTicketKeys": "trustls.session.shared",
     "SpiffeBundles": "trustls.trust.spiffe",
     "SpiffeId": "trustls.trust.spiffe",
+    "TLSSocket": "trustls.net.sockets",
+    "connect": "trustls.net.sockets",
+    "import_psk": "trustls.session.psk",
 }
 
 

@@ -5,19 +5,15 @@ from __future__ import annotations
 import importlib
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from typing import TYPE_CHECKING, TypeAlias
 
 from trustls.crypto.provider import DEFAULT_PROVIDER, CryptoProvider
 from trustls.errors import ConfigError, Incompatibility, PeerIncompatible
-from trustls.handshake.client_hello_info import ClientHelloInfo
-from trustls.handshake.key_log import KeyLog
 from trustls.handshake.parameters import ClientParameters, ServerParameters
 from trustls.handshake.record_sizes import MAX_RECORD_SIZE_LIMIT, MIN_RECORD_SIZE_LIMIT, own_limit
-from trustls.handshake.retry_cookie import RetryCookies
 from trustls.identity.selection import ChooseCredential, ChooseServerCredential, CredentialSource, current_credentials
 from trustls.protocol.record import MAX_PLAINTEXT
-from trustls.session.psk import ExternalPsk
 from trustls.session.store import ClientSessionStore, MemoryClientSessions
 from trustls.session.tickets import Resumption, Tickets
 from trustls.trust.client_auth import ClientAuth
@@ -26,12 +22,17 @@ from trustls.trust.names import ServerName
 from trustls.trust.profile import Profile
 from trustls.trust.sources import Roots
 from trustls.trust.verifiers import OcspPolicy, RootsServerVerifier, ServerVerifier
+from trustls.values import dataclass
 from trustls.wire.enums import ProtocolVersion
 from trustls.wire.names import DistinguishedName
 
 if TYPE_CHECKING:
+    from trustls.handshake.client_hello_info import ClientHelloInfo
     from trustls.handshake.compression import Compression
+    from trustls.handshake.key_log import KeyLog
+    from trustls.handshake.retry_cookie import RetryCookies
     from trustls.protocol.certificate_compression import CertificateCompression
+    from trustls.session.psk import ExternalPsk
     from trustls.stdlib import SSLContext
     from trustls.trust.authorize import Authorize
     from trustls.trust.revocation import RevocationLists
@@ -319,7 +320,7 @@ class ServerConfig:
         return _ssl_context(self)
 
 
-ChooseConfig: TypeAlias = Callable[[ClientHelloInfo], "ServerConfig | Awaitable[ServerConfig | None] | None"]
+ChooseConfig: TypeAlias = Callable[["ClientHelloInfo"], "ServerConfig | Awaitable[ServerConfig | None] | None"]
 """Gives the configuration for a client, at once or awaited; None for the one that it belongs to."""
 
 

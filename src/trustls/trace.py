@@ -13,11 +13,11 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from trustls.errors import AlertDescription, CertificateRejected, TLSError
 from trustls.trust.certificate import Certificate
+from trustls.values import dataclass
 from trustls.wire.enums import ExtensionType, OpenEnum, is_grease
 from trustls.wire.extensions import Extended, KeyShareEntry
 from trustls.wire.messages import CertificateEntry, HandshakeMessage
@@ -30,12 +30,12 @@ RECEIVED: Final = "received"
 COMPRESSED: Final = "compressed"
 DECOMPRESSED: Final = "decompressed"
 
-_logger = logging.getLogger("trustls.handshake")
-logging.addLevelName(TRACE, "TRACE")
-
 # Bytes of an opaque value that are shown; what is longer is given by its length.
 _SHOWN_BYTES: Final = 32
 _INDENT: Final = "  "
+
+_logger = logging.getLogger("trustls.handshake")
+logging.addLevelName(TRACE, "TRACE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ def message(is_client: bool, direction: str, content: HandshakeMessage, raw: byt
 
 def alert(is_client: bool, direction: str, description: int) -> None:
     """Log an alert."""
-    if _logger.isEnabledFor(TRACE):
+    if enabled():
         try:
             name = AlertDescription(description).name.lower()
         except ValueError:

@@ -1,4 +1,4 @@
-"""What the API reference does with docstrings: an extension of griffe, which mkdocs.yml names.
+"""What the API reference does with docstrings, and with dataclasses: extensions of griffe, which mkdocs.yml names.
 
 A field that the class's own docstring explains is not listed a second time, bare, and the examples, which are doctests,
 are shown as code.
@@ -23,6 +23,15 @@ class Reference(griffe.Extension):
     def on_package(self, *, pkg: griffe.Module, **_: Any) -> None:
         """Called by griffe."""
         _tidy(pkg)
+
+
+class Dataclasses(griffe.Extension):
+    """Has griffe take the decorator of trustls.values for what it does as: that of the standard library."""
+
+    def on_alias_instance(self, *, alias: griffe.Alias, **_: Any) -> None:
+        """Called by griffe for each name that is imported."""
+        if alias.target_path == "trustls.values.dataclass":
+            alias.target_path = "dataclasses.dataclass"
 
 
 def _tidy(item: griffe.Object) -> None:

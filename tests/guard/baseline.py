@@ -10,25 +10,32 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 Calls = dict[str, dict[str, int]]
 """For each kind of work the calls of functions in `python` and in `c`."""
 
 FILE: Final = Path(__file__).with_name("baseline.json")
+IMPORT: Final = "import trustls"
 RECORD: Final = "python -m tests.guard.baseline"
 
 _ROOT: Final = Path(__file__).parents[2]
 
 
 def counted() -> Calls:
-    """The calls of this tree, counted in a process of its own."""
+    """The calls of this tree, counted in processes of their own."""
+    found: Calls = told_by("-m", "tests.guard.count")
+    found[IMPORT] = told_by("-m", "tests.guard.imports")["calls"]
+    return found
+
+
+def told_by(*arguments: str) -> Any:
+    """What a fresh Python prints, which is JSON."""
     environment = os.environ | {"PYTHONHASHSEED": "0"}
-    command = [sys.executable, "-m", "tests.guard.count"]
+    command = [sys.executable, *arguments]
     run = subprocess.run(command, cwd=_ROOT, env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, f"counting failed:\n{run.stderr}"
-    found: Calls = json.loads(run.stdout)
-    return found
+    return json.loads(run.stdout)
 
 
 def recorded() -> Calls:

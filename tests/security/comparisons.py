@@ -200,18 +200,13 @@ def _dataclasses(source: str, *, without: str) -> Iterator[ast.ClassDef]:
             yield node
 
 
-# `wire.codec.Structure` and what has subclasses: it compares and prints the fields of dataclasses in their place.
-_STRUCTURES = frozenset({"Structure", "Extended", "_ServerHelloShape"})
-
-
 def _is_dataclass(node: ast.ClassDef, without: str) -> bool:
-    inherits = any(isinstance(base, ast.Name) and base.id in _STRUCTURES for base in node.bases)
     for decorator in node.decorator_list:
         match decorator:
             case ast.Name(id="dataclass"):
                 return True
             case ast.Call(func=ast.Name(id="dataclass"), keywords=keywords):
-                return inherits or not any(keyword.arg == without and _is_false(keyword.value) for keyword in keywords)
+                return not any(keyword.arg == without and _is_false(keyword.value) for keyword in keywords)
     return any(isinstance(base, ast.Name) and base.id == "NamedTuple" for base in node.bases)
 
 

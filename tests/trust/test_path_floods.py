@@ -249,7 +249,7 @@ def put_into_words(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
 
 def test_constraints_that_a_peer_makes_up_are_not_compared_with_anything(monkeypatch: pytest.MonkeyPatch) -> None:
     """The signature comes first: names are held against the constraints of true CAs alone."""
-    monkeypatch.setattr("trustls.trust.path.constraint_fault", None)
+    monkeypatch.setattr("trustls.trust.constraints.constraint_fault", None)
     impostor = Issued(ROOT.x509, ec.generate_private_key(ec.SECP256R1()))
     middle = authority("CN=Middle", impostor, permitted=directory_names(200)[1])
     alice = leaf(middle, names=directory_names(200)[0])

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from tests.trust.issuing import authority, dns, leaf
 from trustls.errors import ConfigError
-from trustls.trust.names import DnsPattern, Mailbox, ServerName, Uri
+from trustls.trust.names import ServerName
+from trustls.trust.patterns import DnsPattern, Mailbox, Uri
 
 ROOT = authority("CN=Root")
 

@@ -13,6 +13,8 @@ from typing import Final
 
 import griffe
 
+from tests.docs.reference import Dataclasses
+
 ROOT: Final = Path(__file__).parents[2]
 RECORD: Final = Path(__file__).parent / "public_api.txt"
 
@@ -32,7 +34,7 @@ PUBLIC: Final = (
 )
 INTERNAL: Final = frozenset({
     *("__main__", "cli", "config", "connection", "crypto", "errors", "handshake", "identity", "keylog", "net"),
-    *("protocol", "reloading", "session", "trace", "trust", "wire"),
+    *("protocol", "reloading", "session", "trace", "trust", "values", "wire"),
 })  # fmt: skip
 
 # What the connections read of a configuration: not for users, and free to change.
@@ -47,7 +49,8 @@ _SILENT: Final = frozenset({
 @functools.cache
 def package() -> griffe.Module:
     """trustls, read and not imported."""
-    loaded = griffe.load("trustls", search_paths=[ROOT / "src"], resolve_aliases=True)
+    extensions = griffe.load_extensions(Dataclasses)
+    loaded = griffe.load("trustls", search_paths=[ROOT / "src"], resolve_aliases=True, extensions=extensions)
     assert isinstance(loaded, griffe.Module)
     return loaded
 

@@ -12,12 +12,13 @@ import copy
 import functools
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from trustls.asgi.extension import TLSExtension
 from trustls.config import ServerConfig
 from trustls.net.clients import with_alpn
+from trustls.values import dataclass
 
 if TYPE_CHECKING:
     import ssl

@@ -20,11 +20,8 @@ from trustls.errors import (
     UnexpectedEOF,
     is_about_certificates,
 )
-from trustls.handshake.client import client_handshake
 from trustls.handshake.client_answer import ClientAnswer
 from trustls.handshake.established import ConnectionInfo
-from trustls.handshake.post_handshake import answer_certificate_request, request_client_certificate
-from trustls.handshake.server import server_handshake
 from trustls.identity.credential import Credential
 from trustls.identity.request import CredentialRequest
 from trustls.protocol.key_schedule import TrafficSecret
@@ -331,6 +328,8 @@ class ClientConnection(Connection):
 
     def __init__(self, config: ClientConfig, server_name: str | ServerName) -> None:
         super().__init__(config.pad_records_to, config.max_fragment_size)
+        from trustls.handshake.client import client_handshake  # A server does without.
+
         self._answer = ClientAnswer()
         self._parameters = config.parameters
         name = server_name if isinstance(server_name, ServerName) else ServerName(server_name)
@@ -402,6 +401,8 @@ class ClientConnection(Connection):
         flow = self._new_flow(transcript.copy())
         flow.transcript.add(raw)
         self._flow = flow
+        from trustls.handshake.post_handshake import answer_certificate_request  # Few servers ask after the handshake.
+
         self._handshake = answer_certificate_request(
             flow, self._parameters, request, established, self._answer, self._sending_secret
         )
@@ -439,6 +440,8 @@ class ServerConnection(Connection):
         super().__init__(config.pad_records_to, config.max_fragment_size)
         flow = self._flow
         assert flow is not None  # noqa: S101 (made a line above)
+        from trustls.handshake.server import server_handshake  # A client does without.
+
         self._start(server_handshake(flow, config.parameters))
 
     @property
@@ -496,6 +499,8 @@ class ServerConnection(Connection):
             raise ConfigError("a client certificate has been asked for already, and the answer has not come")
         flow = self._new_flow(transcript.copy())
         self._flow = flow
+        from trustls.handshake.post_handshake import request_client_certificate  # As in the client.
+
         self._start(
             request_client_certificate(flow, server, server.post_handshake_auth, established, self._receiving_secret)
         )

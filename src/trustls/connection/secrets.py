@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from trustls.errors import InternalError
 from trustls.handshake.established import Established
 from trustls.protocol.key_schedule12 import Exporter12
 from trustls.protocol.record import Opener, RecordOpener, RecordSealer, Sealer
+from trustls.values import dataclass
 from trustls.wire.enums import CipherSuite, ProtocolVersion
 
 _RANDOM_LENGTH = 32

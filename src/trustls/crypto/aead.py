@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 
 from trustls.crypto.hashing import SHA256, SHA384, HashAlgorithm
+from trustls.values import dataclass
 from trustls.wire.enums import CipherSuite
 
 Buffer = bytes | bytearray | memoryview

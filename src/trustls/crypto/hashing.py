@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Protocol, cast
 
 from cryptography.hazmat.primitives.hashes import SHA256 as _SHA256
 from cryptography.hazmat.primitives.hashes import SHA384 as _SHA384
 from cryptography.hazmat.primitives.hashes import HashAlgorithm as _Primitive
 from cryptography.hazmat.primitives.hmac import HMAC
+
+from trustls.values import dataclass
 
 
 class RunningHash(Protocol):

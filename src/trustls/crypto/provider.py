@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TypeVar
 
 from trustls.crypto.aead import TLS12_SUITES, TLS13_SUITES, SuiteAlgorithms, SuiteAlgorithms12
 from trustls.crypto.key_exchange import GROUPS, KeyExchangeGroup
 from trustls.crypto.signatures import PKCS1_SCHEMES, TLS13_SCHEMES
 from trustls.errors import ConfigError
+from trustls.values import dataclass
 from trustls.wire.enums import CipherSuite, NamedGroup, OpenEnum, SignatureScheme
 
 E = TypeVar("E", bound=OpenEnum)

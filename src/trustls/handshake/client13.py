@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
 from trustls.crypto.aead import SuiteAlgorithms
@@ -35,6 +35,7 @@ from trustls.protocol.key_schedule import HandshakeSecrets
 from trustls.protocol.record import Opener, Sealer
 from trustls.trust.names import ServerName
 from trustls.trust.verifiers import Peer
+from trustls.values import dataclass
 from trustls.wire.enums import ExtensionType, NamedGroup, ProtocolVersion
 from trustls.wire.extensions import KeyShareEntry
 from trustls.wire.messages import (

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from trustls.identity.credential import Credential
 from trustls.identity.request import CredentialRequest
+from trustls.values import dataclass
 from trustls.wire.names import brief
 
 _MAX_LISTED = 8

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from trustls.values import dataclass
 from trustls.wire.enums import CipherSuite, NamedGroup, ProtocolVersion, SignatureScheme
 from trustls.wire.messages import ClientHello
 from trustls.wire.names import DistinguishedName

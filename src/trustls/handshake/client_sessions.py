@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 
 from trustls.crypto.hashing import HashAlgorithm
 from trustls.errors import CertificateRejected
@@ -12,17 +11,17 @@ from trustls.handshake.flow import Flow
 from trustls.handshake.parameters import ClientParameters
 from trustls.identity.credential import Credential
 from trustls.identity.request import CredentialRequest
-from trustls.protocol.key_schedule import EarlySecret, ResumptionSecret
+from trustls.protocol.key_schedule import RESUMPTION_BINDER, EarlySecret, ResumptionSecret
 from trustls.session.psk import ExternalPsk
 from trustls.session.state import MAX_LIFETIME, ClientSession
 from trustls.session.store import ClientSessionStore
 from trustls.trust.names import ServerName
 from trustls.trust.verifiers import Peer
+from trustls.values import dataclass
 from trustls.wire.enums import NamedGroup, ProtocolVersion
 from trustls.wire.extensions import OfferedPsks, PskIdentity, encode_binders
 from trustls.wire.messages import ClientHello, NewSessionTicket, encode_message
 
-RESUMPTION_BINDER = b"res binder"
 # How many sessions are looked at for one that still can be used.
 _MAX_TRIED = 8
 # Longer tickets are not kept: the next ClientHello has to carry one, beside all else, in 2^16 bytes.

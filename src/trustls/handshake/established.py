@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
-from trustls.handshake.client_sessions import TicketReceiver
 from trustls.handshake.parameters import ServerParameters
 from trustls.identity.credential import Credential
 from trustls.protocol.key_schedule import ExporterSecret
 from trustls.protocol.transcript import Transcript
 from trustls.trust.verifiers import Peer
+from trustls.values import dataclass
 from trustls.wire.enums import CipherSuite, NamedGroup, ProtocolVersion
 
 if TYPE_CHECKING:
+    from trustls.handshake.client_sessions import TicketReceiver
     from trustls.protocol.key_schedule12 import Exporter12
 
 

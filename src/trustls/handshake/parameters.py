@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Protocol
 
 from trustls.crypto.provider import CryptoProvider
-from trustls.handshake.client_hello_info import ClientHelloInfo
-from trustls.handshake.key_log import KeyLog
-from trustls.handshake.retry_cookie import RetryCookies
 from trustls.identity.credential import Credential
 from trustls.identity.selection import ChooseCredential, ChooseServerCredential, CredentialSource, current_credentials
-from trustls.session.psk import ExternalPsk
 from trustls.session.store import ClientSessionStore
 from trustls.session.tickets import Resumption
 from trustls.trust.client_auth import ClientAuth
 from trustls.trust.verifiers import ServerVerifier
+from trustls.values import dataclass
 from trustls.wire.enums import CipherSuite, NamedGroup, ProtocolVersion
 from trustls.wire.names import DistinguishedName
 from trustls.wire.ready import ReadyMessage
 
 if TYPE_CHECKING:
+    from trustls.handshake.client_hello_info import ClientHelloInfo
     from trustls.handshake.compression import Compression
+    from trustls.handshake.key_log import KeyLog
+    from trustls.handshake.retry_cookie import RetryCookies
+    from trustls.session.psk import ExternalPsk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -95,5 +96,5 @@ class HasServerParameters(Protocol):
     def parameters(self) -> ServerParameters: ...
 
 
-ChooseParameters = Callable[[ClientHelloInfo], "HasServerParameters | Awaitable[HasServerParameters | None] | None"]
+ChooseParameters = Callable[["ClientHelloInfo"], "HasServerParameters | Awaitable[HasServerParameters | None] | None"]
 """Gives the configuration for a client, or None for the one that was there already."""

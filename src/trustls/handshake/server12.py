@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from trustls.crypto.aead import SuiteAlgorithms12
 from trustls.crypto.key_exchange import BadKeyShare, KeyExchangeGroup, PrivateShare
 from trustls.errors import Incompatibility, Misbehaviour, PeerIncompatible, PeerMisbehaved
@@ -31,6 +29,7 @@ from trustls.session.state import ServerSession
 from trustls.session.tickets import StoredSessions, Tickets
 from trustls.trust.certificate import Certificate
 from trustls.trust.verifiers import Peer
+from trustls.values import dataclass
 from trustls.wire.enums import (
     CipherSuite,
     ClientCertificateType,

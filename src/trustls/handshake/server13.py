@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from trustls.crypto.aead import SuiteAlgorithms
 from trustls.crypto.key_exchange import BadKeyShare, KeyExchangeGroup
@@ -30,6 +30,7 @@ from trustls.handshake.server_sessions import AcceptedPsk, accepted_psk, check_p
 from trustls.protocol.key_schedule import HandshakeSecrets, TrafficSecret
 from trustls.protocol.record import MAX_PLAINTEXT, Opener, Sealer
 from trustls.session.tickets import StoredSessions
+from trustls.values import dataclass
 from trustls.wire.enums import NamedGroup, ProtocolVersion, SignatureScheme
 from trustls.wire.extensions import KeyShareEntry
 from trustls.wire.messages import (

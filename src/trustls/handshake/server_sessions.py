@@ -10,22 +10,21 @@ import logging
 import os
 import secrets
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from trustls.crypto.aead import SuiteAlgorithms
 from trustls.errors import CertificateRejected, Misbehaviour, PeerMisbehaved, TLSError
 from trustls.handshake.authentication import verified_client
 from trustls.handshake.binding import server_binding
-from trustls.handshake.client_sessions import RESUMPTION_BINDER
 from trustls.handshake.flow import Flow
 from trustls.handshake.parameters import ServerParameters
-from trustls.protocol.key_schedule import EarlySecret, ResumptionSecret
+from trustls.protocol.key_schedule import RESUMPTION_BINDER, EarlySecret, ResumptionSecret
 from trustls.session.state import ServerSession
 from trustls.session.tickets import NAME_LENGTH, StoredSessions, Tickets
 from trustls.trust.certificate import Certificate
 from trustls.trust.client_auth import ClientAuthMode
 from trustls.trust.verifiers import Peer
+from trustls.values import dataclass
 from trustls.wire.enums import NamedGroup, ProtocolVersion, PskKeyExchangeMode
 from trustls.wire.extensions import PskIdentity
 from trustls.wire.messages import ClientHello, NewSessionTicket
@@ -36,6 +35,7 @@ _MAX_TRIED: Final = 8
 _MAX_TICKET: Final = 1 << 15
 
 _logger = logging.getLogger("trustls.session")
+
 T = TypeVar("T")
 
 

@@ -8,8 +8,7 @@ import time
 import warnings
 import weakref
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import field
 from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
@@ -23,6 +22,7 @@ from trustls.identity.misfit import Abilities, Misfit, misfits
 from trustls.identity.request import CredentialRequest
 from trustls.identity.signer import KeySigner, Signer, public_key_of, schemes_for
 from trustls.trust.certificate import Certificate
+from trustls.values import dataclass
 from trustls.wire.enums import ClientCertificateType, ProtocolVersion, SignatureScheme
 from trustls.wire.messages import CertificateEntry, CertificateMessage
 from trustls.wire.ready import ReadyForms, ReadyMessage
@@ -163,6 +163,8 @@ class Credential:
         Raises:
             ConfigError, OSError: as `from_pem`. Later, such files leave the credential as it is, and are logged.
         """
+        from pathlib import Path
+
         from trustls.reloading import Reloading
 
         # Whatever the working folder is later.

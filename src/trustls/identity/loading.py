@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Final, TypeAlias
 
 from cryptography import x509
@@ -56,7 +55,7 @@ def pem_chain(source: PEMSource) -> tuple[Certificate, ...]:
     except (ConfigError, CertificateRejected) as error:
         hint = ""
         if isinstance(error, ConfigError):
-            labels = dict.fromkeys(match[1].decode() for match in _BLOCK.finditer(content))
+            labels = dict.fromkeys(match[1].decode() for match in re.finditer(_BLOCK, content))
             hint = f"; it holds {', '.join(list(labels)[:_MAX_LISTED])}" if labels else ""
             if content[:1] == b"\x30":
                 hint = "; it may be DER or PKCS#12: see Credential.from_der and from_pkcs12"
@@ -88,7 +87,7 @@ def pem_key(source: PEMSource, password: Password) -> PrivateKey:
     content = pem_bytes(source)
     if b"-----BEGIN" not in content:
         return _loaded(content, password, _source(source), pem=False)
-    blocks = [match[0] for match in _PRIVATE_KEY.finditer(content)]
+    blocks = [match[0] for match in re.finditer(_PRIVATE_KEY, content)]
     if len(blocks) != 1:
         found = f"it holds {len(blocks)}, and one is wanted" if blocks else "expected -----BEGIN PRIVATE KEY-----"
         raise ConfigError(f"no private key can be read from {_source(source)}: {found}")
@@ -166,9 +165,8 @@ def _loaded(content: bytes, password: Password, source: str, *, pem: bool) -> Pr
 
 
 def _read(source: PathOrBytes) -> bytes:
-    if isinstance(source, str) and "-----BEGIN" in source:
-        return source.encode()  # Not a path, and no key may end up in the message of an OSError.
-    return source if isinstance(source, bytes) else Path(source).read_bytes()
+    # PEM is not a path, and no key may end up in the message of an OSError.
+    return source if isinstance(source, bytes) else pem_bytes(source)
 
 
 def _source(source: PathOrBytes) -> str:
@@ -186,8 +184,8 @@ def _secret(password: Password) -> bytes | None:
     raise ConfigError(f"a password is text or bytes, not {type(password).__name__}")
 
 
-_BLOCK: Final = re.compile(rb"-----BEGIN ([A-Z0-9 ]{1,40})-----")
+_BLOCK: Final = rb"-----BEGIN ([A-Z0-9 ]{1,40})-----"
 _MAX_LISTED: Final = 4
 _DATA: Final = der.undotted("1.2.840.113549.1.7.1")
 _KEY_BAGS: Final = (der.undotted("1.2.840.113549.1.12.10.1.1"), der.undotted("1.2.840.113549.1.12.10.1.2"))
-_PRIVATE_KEY: Final = re.compile(rb"-----BEGIN ((?:[A-Z0-9]+ )*PRIVATE KEY)-----.*?-----END \1-----", re.DOTALL)
+_PRIVATE_KEY: Final = rb"(?s)-----BEGIN ((?:[A-Z0-9]+ )*PRIVATE KEY)-----.*?-----END \1-----"

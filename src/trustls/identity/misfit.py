@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from trustls.crypto.signatures import is_rsa_key
 from trustls.identity.chain import signed_itself
 from trustls.identity.signer import curve_of, listed
 from trustls.trust.signatures import algorithm_name
+from trustls.values import dataclass
 from trustls.wire.enums import ClientCertificateType, NamedGroup, ProtocolVersion, SignatureScheme
 
 if TYPE_CHECKING:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from trustls.values import dataclass
 from trustls.wire.enums import ClientCertificateType, NamedGroup, ProtocolVersion, SignatureScheme
 from trustls.wire.names import DistinguishedName
 

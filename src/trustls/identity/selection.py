@@ -6,7 +6,7 @@ The rules are those of RFC 9846 4.5.1.2 and 4.5.1.3. Both sides keep the order o
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol, TypeAlias
 
 from trustls.errors import CertificateRejected, ConfigError, Incompatibility, PeerIncompatible
@@ -15,6 +15,7 @@ from trustls.identity.misfit import Misfit, MisfitCause
 from trustls.identity.request import CredentialRequest
 from trustls.identity.signer import listed
 from trustls.trust.names import ServerName
+from trustls.values import dataclass
 from trustls.wire.enums import CipherSuite, NamedGroup, ProtocolVersion, SignatureScheme
 from trustls.wire.names import DistinguishedName
 

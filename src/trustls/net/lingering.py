@@ -8,12 +8,6 @@ import sys
 import time
 from typing import Final
 
-try:
-    import fcntl
-    import termios
-except ImportError:  # Windows
-    fcntl = termios = None  # type: ignore[assignment]
-
 _AT_LEAST_SECONDS: Final = 0.1
 _STEP_SECONDS: Final = 0.02
 _READ_SIZE: Final = 1 << 16
@@ -49,7 +43,10 @@ def linger(sock: socket.socket, seconds: float) -> bool:
 
 def _in_flight(sock: socket.socket) -> bool:
     """Whether bytes that were sent have not reached the peer's system; False where the system does not tell."""
-    if termios is None or fcntl is None:
+    try:
+        import fcntl
+        import termios
+    except ImportError:  # Windows
         return False
     try:
         answer = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4))

@@ -13,13 +13,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from trustls.connection import Connection, Data, ServerConnection
 from trustls.errors import ConfigError, ConnectionClosed, HandshakeTimeout, TLSError
 from trustls.net.common import answer_is_awaited
 from trustls.trust.verifiers import Peer
+from trustls.values import dataclass
 
 HANDSHAKE_TIMEOUT: Final = 60.0
 SHUTDOWN_TIMEOUT: Final = 5.0

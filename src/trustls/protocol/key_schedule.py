@@ -9,10 +9,12 @@ HkdfLabel of which all but the transcript hash is known beforehand. That saves 1
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
+from typing import Final
 
 from trustls.crypto.aead import SuiteAlgorithms
 from trustls.crypto.hashing import SHA256, SHA384, HashAlgorithm, Mac, equal, hkdf_label
+from trustls.values import dataclass
 
 
 def _info(label: bytes, context: bytes, length: int) -> bytes:
@@ -141,6 +143,10 @@ class ExporterSecret:
         algorithm = self.algorithm
         derived = algorithm.expand_label(algorithm.mac(self.secret), label, algorithm.empty, algorithm.length)
         return algorithm.expand_label(algorithm.mac(derived), b"exporter", algorithm.hash(context or b""), length)
+
+
+RESUMPTION_BINDER: Final = b"res binder"
+"""The label of the binder of a session's key; those of external keys are `ExternalPsk.binder_label`."""
 
 
 @dataclass(slots=True)

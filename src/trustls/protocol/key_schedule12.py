@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from trustls.crypto.aead import SuiteAlgorithms12
 from trustls.crypto.hashing import Mac, equal
+from trustls.values import dataclass
 
 MASTER_SECRET_LENGTH: Final = 48
 VERIFY_DATA_LENGTH: Final = 12

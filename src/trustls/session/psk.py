@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from trustls.crypto.hashing import SHA256, SHA384, HashAlgorithm, hkdf_label
 from trustls.errors import ConfigError
+from trustls.values import dataclass
 from trustls.wire.codec import vector16
 from trustls.wire.enums import ProtocolVersion
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import secrets
 import time
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final, Self
 
 from trustls.crypto.hashing import SHA256, equal
 from trustls.errors import ConfigError
 from trustls.session.tickets import KEY_LENGTH, NAME_LENGTH, TicketKey
+from trustls.values import dataclass
 
 _SECRET_LENGTH: Final = 32
 # What a process may have to catch up with at once: a day of the shortest periods, 60 years of the usual ones. It bounds

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final, Self
 
 from trustls.errors import DecodeError
 from trustls.identity.credential import Credential
 from trustls.identity.request import CredentialRequest
 from trustls.trust.verifiers import Peer
+from trustls.values import dataclass
 from trustls.wire.codec import Reader, vector24
 from trustls.wire.enums import CipherSuite, NamedGroup, ProtocolVersion
 

@@ -6,12 +6,13 @@ import os
 import secrets
 import threading
 from collections.abc import Awaitable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final, Protocol
 
 from trustls.crypto.aead import Aead, AuthenticationFailed, aes_gcm
 from trustls.errors import ConfigError
 from trustls.session.store import MemorySessions, ServerSessionStore
+from trustls.values import dataclass
 
 KEY_LENGTH: Final = 32
 NAME_LENGTH: Final = 16

@@ -11,7 +11,7 @@ import hashlib
 import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Generator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, NoReturn, TypeAlias, TypeVar, cast
 
@@ -19,6 +19,7 @@ from trustls.errors import CertificateProblem, CertificateRejected, ConfigError
 from trustls.trust import criteria
 from trustls.trust.criteria import AddressLike, CertificateLike, Criterion, NameLike, listed
 from trustls.trust.spiffe import SpiffeId
+from trustls.values import dataclass
 from trustls.wire.names import shown
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ class Authorize(ABC):
 
     @staticmethod
     def email(*addresses: str) -> Authorize:
-        """Certificates with one of these email addresses in the subjectAltName; see `trust.names.Mailbox`.
+        """Certificates with one of these email addresses in the subjectAltName; see `trust.patterns.Mailbox`.
 
         Raises:
             ConfigError: there is none, or one is no email address.
@@ -106,7 +107,7 @@ class Authorize(ABC):
 
     @staticmethod
     def uri(*uris: str) -> Authorize:
-        """Certificates with one of these URIs in the subjectAltName, compared whole; see `trust.names.Uri`.
+        """Certificates with one of these URIs in the subjectAltName, compared whole; see `trust.patterns.Uri`.
 
         Raises:
             ConfigError: there is none, or one is no absolute URI, or a SPIFFE ID, which has a rule of its own.

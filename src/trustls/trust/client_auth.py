@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trustls.errors import ConfigError
@@ -11,6 +10,7 @@ from trustls.trust.hints import Hints, check_size
 from trustls.trust.profile import Profile
 from trustls.trust.sources import Roots
 from trustls.trust.verifiers import ClientVerifier, RootsClientVerifier
+from trustls.values import dataclass
 from trustls.wire.names import DistinguishedName
 
 if TYPE_CHECKING:

@@ -7,7 +7,6 @@ be done for one name or one subtree alone is done before they are compared.
 from __future__ import annotations
 
 import ipaddress
-import unicodedata
 from collections import Counter
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
@@ -211,6 +210,8 @@ def _directory_within(name: bytes, base: bytes, _widest: bool) -> bool:
 
 
 def _folded(tag: int, value: bytes) -> bytes:
+    import unicodedata  # Its tables are large, and few CAs have constraints.
+
     text = _der.string(tag, value)
     if text is None:
         return bytes([tag]) + value

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from trustls.errors import CertificateRejected, ConfigError, DecodeError
 from trustls.trust.certificate import Certificate
-from trustls.trust.names import DnsPattern, Mailbox, Uri
+from trustls.trust.patterns import DnsPattern, Mailbox, Uri
 from trustls.trust.spiffe import SpiffeId, checked_trust_domain, why_no_svid
 from trustls.wire import der as _der
 from trustls.wire.names import ATTRIBUTE_NAMES, DistinguishedName, brief, shown

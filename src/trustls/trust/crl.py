@@ -17,7 +17,6 @@ import threading
 import time
 from array import array
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, TypeAlias
 
@@ -30,6 +29,7 @@ from trustls.trust.certificate import Certificate, Fault
 from trustls.trust.extensions import NameForm, extension_list, malformed, seconds
 from trustls.trust.pem import PEMSource, pem_bytes, pem_origin
 from trustls.trust.roots import LeftOut
+from trustls.values import dataclass
 from trustls.wire import der as _der
 from trustls.wire.names import DistinguishedName, brief
 

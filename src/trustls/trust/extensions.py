@@ -211,7 +211,7 @@ def is_dns_name(name: bytes) -> bool:
 
     RFC 1034 3.5 has no underscore, but hosts are named so (and rustls takes them as well).
     """
-    return len(name) <= 253 and _DNS_NAME.fullmatch(name) is not None
+    return len(name) <= 253 and re.fullmatch(_DNS_NAME, name) is not None
 
 
 def subject_key_identifier(value: bytes) -> bytes:
@@ -312,4 +312,4 @@ _MAX_EXTENSIONS: Final = 64
 _CONSTRUCTED_FORMS: Final = frozenset({NameForm.OTHER, NameForm.X400, NameForm.DIRECTORY, NameForm.EDI_PARTY})
 _IA5_FORMS: Final = frozenset({NameForm.EMAIL, NameForm.DNS, NameForm.URI})
 _DNS_LABEL: Final = rb"(?!-)[a-z0-9_-]{1,63}(?<!-)"
-_DNS_NAME: Final = re.compile(_DNS_LABEL + rb"(?:\." + _DNS_LABEL + rb")*")
+_DNS_NAME: Final = _DNS_LABEL + rb"(?:\." + _DNS_LABEL + rb")*"

@@ -12,7 +12,6 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from trustls.errors import CertificateProblem, CertificateRejected, ConfigError
@@ -23,6 +22,7 @@ from trustls.trust.pem import PEMSource, pem_blocks, pem_bytes, pem_origin
 from trustls.trust.profile import Profile, Purpose, ca_fault
 from trustls.trust.roots import RootCertStore
 from trustls.trust.signatures import key_fault, signature_fault
+from trustls.values import dataclass
 from trustls.wire.names import DistinguishedName, brief, shown
 
 

@@ -12,16 +12,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeAlias
 
 from trustls.errors import CertificateProblem, CertificateRejected, ConfigError
 from trustls.trust.certificate import Certificate, Fault
-from trustls.trust.constraints import comparisons, constrained_names, constraint_fault
 from trustls.trust.profile import Profile, Purpose, ca_fault, leaf_fault, public_web_constraints_fault
 from trustls.trust.roots import RootCertStore, VerifiedPath
 from trustls.trust.signatures import is_verified, signature_fault
+from trustls.values import dataclass
 from trustls.wire.names import DistinguishedName, brief
 
 __all__ = ["PathCheck", "PathFailure", "PathFault", "PathLimits", "Profile", "Purpose", "verify_path"]
@@ -331,6 +330,9 @@ class _Search:
             constraints = ca.name_constraints
             if constraints is None:
                 continue
+            # Few CAs have any, and it takes a while to import.
+            from trustls.trust.constraints import comparisons, constrained_names, constraint_fault
+
             fault = public_web_constraints_fault(ca) if self.profile is Profile.WEBPKI else None
             if fault is not None:
                 return ca, fault

@@ -7,7 +7,6 @@ import binascii
 import os
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final, TypeAlias
 
 PEMSource: TypeAlias = bytes | str | os.PathLike[str]
@@ -19,6 +18,8 @@ def pem_bytes(source: PEMSource) -> bytes:
         return bytes(source)
     if isinstance(source, str) and "-----BEGIN" in source:
         return source.encode("utf-8", "replace")
+    from pathlib import Path  # Of all that trustls imports, one of the slowest.
+
     return Path(source).read_bytes()
 
 
@@ -32,8 +33,8 @@ def pem_origin(source: PEMSource) -> str:
 def pem_blocks(source: PEMSource) -> Iterator[bytes | None]:
     """The DER of each CERTIFICATE block; None for one that is no base64, or has no end (RFC 7468)."""
     content = pem_bytes(source)
-    begun = len(_PEM_BEGIN.findall(content))
-    for match in _PEM_BLOCK.finditer(content):
+    begun = len(re.findall(_PEM_BEGIN, content))
+    for match in re.finditer(_PEM_BLOCK, content):
         begun -= 1
         try:
             yield base64.b64decode(b"".join(match[1].split()), validate=True)
@@ -44,7 +45,5 @@ def pem_blocks(source: PEMSource) -> Iterator[bytes | None]:
 
 
 # A file that is being written may end in the middle of the line.
-_PEM_BEGIN: Final = re.compile(rb"-----BEGIN (?:X509 )?CERTIFICATE-----|(?m:^)-----B[^-\n]*\Z")
-_PEM_BLOCK: Final = re.compile(
-    rb"-----BEGIN (?:X509 )?CERTIFICATE-----\s(.*?)-----END (?:X509 )?CERTIFICATE-----", re.DOTALL
-)
+_PEM_BEGIN: Final = rb"-----BEGIN (?:X509 )?CERTIFICATE-----|(?m:^)-----B[^-\n]*\Z"
+_PEM_BLOCK: Final = rb"(?s)-----BEGIN (?:X509 )?CERTIFICATE-----\s(.*?)-----END (?:X509 )?CERTIFICATE-----"

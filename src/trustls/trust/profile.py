@@ -271,7 +271,7 @@ def _is_repeated(common_name: str, dns_names: tuple[str, ...], leaf: Certificate
     CABF BR 7.1.4.3 asks that of every common name. Two that mislead nobody are let pass, as x509-limbo wants it: the
     domain that the names are in (of `*.example.com`), and any host where there are only addresses.
     """
-    if ":" in common_name or _NUMBER.fullmatch(common_name.rpartition(".")[2]):
+    if ":" in common_name or re.fullmatch(_NUMBER, common_name.rpartition(".")[2]):
         return common_name in map(str, leaf.ip_addresses)
     if "." not in common_name or not dns_names:
         return True
@@ -362,7 +362,7 @@ def _against_profile(detail: str, *, expected: str, found: str, remedy: str) -> 
 
 def _is_public_host(name: str) -> bool:
     host = name.removeprefix("*.")
-    return len(host) <= 253 and _PUBLIC_HOST.fullmatch(host) is not None and not host.rpartition(".")[2].isdigit()
+    return len(host) <= 253 and re.fullmatch(_PUBLIC_HOST, host) is not None and not host.rpartition(".")[2].isdigit()
 
 
 def _validity_fault(certificate: Certificate, second: int, who: str, renewed: str) -> Fault:
@@ -434,7 +434,7 @@ _USAGE_LABELS: Final = (
 )
 _COMMON_NAME: Final = "2.5.4.3"
 # The last label of what may be read as an IPv4 address (WHATWG URL 3.5).
-_NUMBER: Final = re.compile(r"\d+|0[xX][0-9a-fA-F]*")
+_NUMBER: Final = r"\d+|0[xX][0-9a-fA-F]*"
 _PUBLIC_LABEL: Final = r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)"
-_PUBLIC_HOST: Final = re.compile(rf"{_PUBLIC_LABEL}(?:\.{_PUBLIC_LABEL})*")
+_PUBLIC_HOST: Final = rf"{_PUBLIC_LABEL}(?:\.{_PUBLIC_LABEL})*"
 _EPOCH: Final = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Final, Literal, Protocol, TypeAlias
 
 from trustls.errors import CertificateProblem, CertificateRejected, ConfigError
@@ -13,6 +12,7 @@ from trustls.trust.certificate import Certificate, Fault
 from trustls.trust.crl import CertificateRevocationList, CrlSource, CrlStore, covering, revoked_fault, utc
 from trustls.trust.extensions import KeyUsage
 from trustls.trust.signatures import data_fault
+from trustls.values import dataclass
 from trustls.wire.names import brief
 
 

@@ -13,8 +13,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from cryptography import x509
@@ -23,9 +21,12 @@ from trustls.errors import CertificateRejected, ConfigError
 from trustls.trust.cache import BoundedCache
 from trustls.trust.certificate import Certificate
 from trustls.trust.pem import PEMSource, pem_blocks, pem_origin
+from trustls.values import dataclass
 from trustls.wire.names import DistinguishedName
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from trustls.reloading import Reloading
 
 CertificateSource: TypeAlias = Certificate | x509.Certificate | bytes
@@ -148,6 +149,8 @@ class RootCertStore:
             ConfigError, OSError: as `add_pem`, and when a certificate is cut off, as in a file that is being written.
                 Later, such files leave the store as it is, and are logged.
         """
+        from pathlib import Path
+
         from trustls.reloading import Reloading
 
         files = [Path(path).absolute() for path in paths]  # Whatever the working folder is later.
@@ -281,6 +284,8 @@ class RootCertStore:
         return type(self), (self._state.certificates,)
 
     def _add_system_roots(self) -> None:
+        from pathlib import Path
+
         file, directories = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
         if file or directories:
             named = [Path(file)] if file else []
@@ -345,6 +350,8 @@ class RootCertStore:
 
 
 def _files_in(directories: Iterable[str]) -> Iterator[Path]:
+    from pathlib import Path
+
     for directory in directories:
         if directory:
             with contextlib.suppress(OSError):

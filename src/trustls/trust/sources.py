@@ -9,8 +9,19 @@ from typing import Protocol, TypeAlias, cast
 from trustls.errors import ConfigError
 from trustls.trust.certificate import Certificate
 from trustls.trust.roots import RootCertStore
-from trustls.trust.spiffe import RootsSource
 from trustls.wire.names import DistinguishedName
+
+
+class CurrentRoots(Protocol):
+    """Where the roots of now are found, such as a source that reloads them from a file."""
+
+    @property
+    def current(self) -> RootCertStore:
+        """The roots of now."""
+        ...
+
+
+RootsSource: TypeAlias = RootCertStore | CurrentRoots
 
 
 class BundleForLeaf(Protocol):

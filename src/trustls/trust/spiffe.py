@@ -8,13 +8,14 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final, Protocol, TypeAlias
+from typing import Final
 
 from trustls.errors import CertificateProblem, CertificateRejected, ConfigError
 from trustls.trust.certificate import Certificate
 from trustls.trust.extensions import KeyUsage
 from trustls.trust.roots import RootCertStore
+from trustls.trust.sources import RootsSource
+from trustls.values import dataclass
 from trustls.wire.names import DistinguishedName, shown
 
 
@@ -139,7 +140,7 @@ def _fault_of(text: str) -> str:
             return "its path has an empty segment, or ends with /"
         if segment in {".", ".."}:
             return "its path has a segment . or .."
-        if not _SEGMENT.fullmatch(segment):
+        if not re.fullmatch(_SEGMENT, segment):
             return "its path has another character than letters, digits, '.', '-', '_' and '/'"
     return ""
 
@@ -147,21 +148,9 @@ def _fault_of(text: str) -> str:
 def _trust_domain_fault(name: str) -> str:
     if not name:
         return "the trust domain is empty"
-    if not _TRUST_DOMAIN.fullmatch(name):
+    if not re.fullmatch(_TRUST_DOMAIN, name):
         return "the trust domain has another character than lower-case letters, digits, '.', '-' and '_'"
     return f"the trust domain is longer than {_MAX_TRUST_DOMAIN} bytes" if len(name) > _MAX_TRUST_DOMAIN else ""
-
-
-class CurrentRoots(Protocol):
-    """Where the roots of now are found, such as a source that reloads them from a file."""
-
-    @property
-    def current(self) -> RootCertStore:
-        """The roots of now."""
-        ...
-
-
-RootsSource: TypeAlias = RootCertStore | CurrentRoots
 
 
 class SpiffeBundles:
@@ -264,5 +253,5 @@ _MAX_ID: Final = 2048
 _MAX_TRUST_DOMAIN: Final = 255
 _MAX_LISTED: Final = 8
 _SIGNING: Final = int(KeyUsage.KEY_CERT_SIGN | KeyUsage.CRL_SIGN)
-_TRUST_DOMAIN: Final = re.compile(r"[a-z0-9._-]+")
-_SEGMENT: Final = re.compile(r"[A-Za-z0-9._-]+")
+_TRUST_DOMAIN: Final = r"[a-z0-9._-]+"
+_SEGMENT: Final = r"[A-Za-z0-9._-]+"

@@ -8,7 +8,7 @@ import hashlib
 import logging
 import secrets
 from collections.abc import Awaitable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 from trustls.errors import CertificateProblem, CertificateRejected, ConfigError
@@ -18,6 +18,7 @@ from trustls.trust.names import ServerName
 from trustls.trust.path import PathCheck, PathFailure, PathFault, PathLimits, verify_path
 from trustls.trust.profile import Profile, Purpose
 from trustls.trust.sources import Roots, TrustedRoots
+from trustls.values import dataclass
 from trustls.wire.names import DistinguishedName, shown
 
 if TYPE_CHECKING:

@@ -6,14 +6,13 @@ is a pair of functions for one structure; the small constructors at the end buil
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from trustls.errors import DecodeError, Misbehaviour
+from trustls.values import dataclass
 from trustls.wire.enums import OpenEnum
 
 T = TypeVar("T")
@@ -149,30 +148,7 @@ def vector24(data: bytes) -> bytes:
     return len(data).to_bytes(3, "big") + data
 
 
-class Structure:  # noqa: PLW1641 (they may change, so that none has a hash)
-    """What the dataclasses of the wire have in common: they compare, and print, by their fields.
-
-    One function for all of them, in place of two that `dataclass` would write and compile for each of thirty classes:
-    that takes a twentieth off the import of trustls.
-    """
-
-    __slots__ = ()
-
-    def __eq__(self, other: object) -> bool:
-        if type(other) is not type(self):
-            return NotImplemented
-        return all(getattr(self, one.name) == getattr(other, one.name) for one in _fields(self) if one.compare)
-
-    def __repr__(self) -> str:
-        shown = [f"{one.name}={getattr(self, one.name)!r}" for one in _fields(self) if one.repr]
-        return f"{type(self).__qualname__}({', '.join(shown)})"
-
-
-def _fields(structure: Any) -> tuple[dataclasses.Field[Any], ...]:
-    return dataclasses.fields(structure)
-
-
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@dataclass(frozen=True, slots=True)
 class Codec(Generic[T]):
     """How one structure is read from its exact bytes, and written.
 

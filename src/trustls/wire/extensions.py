@@ -12,15 +12,14 @@ import functools
 import operator
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar, cast
 
 from trustls.errors import DecodeError, Misbehaviour, PeerMisbehaved
+from trustls.values import dataclass
 from trustls.wire.codec import (
     OPAQUE,
     Codec,
     Reader,
-    Structure,
     enum_list,
     one_enum,
     opaque8,
@@ -93,8 +92,8 @@ def _values(names: list[str]) -> Callable[[object], tuple[Any, ...]]:
     return lambda message: tuple([getattr(message, name) for name in names])
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
-class Extended(Structure):
+@dataclass(slots=True, kw_only=True)
+class Extended:
     """A message, or a part of one, that carries an extension block."""
 
     unknown_extensions: tuple[tuple[int, bytes], ...] = ()
@@ -216,8 +215,8 @@ SERVER_NAME: Codec[str] = Codec(
 # -- key_share, RFC 9846 4.3.8 ----------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class KeyShareEntry(Structure):
+@dataclass(slots=True)
+class KeyShareEntry:
     """A public value of one group."""
 
     group: NamedGroup
@@ -258,16 +257,16 @@ KEY_SHARES: Codec[tuple[KeyShareEntry, ...]] = Codec(
 # -- pre_shared_key, RFC 9846 4.3.11 ----------------------------------------------------------------------------------
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class PskIdentity(Structure):
+@dataclass(slots=True)
+class PskIdentity:
     """One pre-shared key on offer."""
 
     identity: bytes
     obfuscated_ticket_age: int
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class OfferedPsks(Structure):
+@dataclass(slots=True)
+class OfferedPsks:
     """The body of pre_shared_key in a ClientHello: as many binders as identities."""
 
     identities: tuple[PskIdentity, ...]
@@ -346,8 +345,8 @@ CERTIFICATE_AUTHORITIES: Codec[tuple[DistinguishedName, ...]] = Codec(_decode_au
 # -- oid_filters, RFC 9846 4.3.5 --------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class OidFilter(Structure):
+@dataclass(slots=True)
+class OidFilter:
     """A certificate extension (DER of its OID) and the DER values it must hold."""
 
     extension_oid: bytes

@@ -8,12 +8,13 @@ from __future__ import annotations
 import functools
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, ClassVar, Final, Protocol, Self, TypeVar, cast
 
 from trustls.errors import Misbehaviour, PeerMisbehaved
+from trustls.values import dataclass
 from trustls.wire import extensions as ext
-from trustls.wire.codec import EMPTY, OPAQUE, Reader, Structure, enum_list, enum_values, vector8, vector16, vector24
+from trustls.wire.codec import EMPTY, OPAQUE, Reader, enum_list, enum_values, vector8, vector16, vector24
 from trustls.wire.enums import (
     CertificateCompressionAlgorithm,
     CertificateType,
@@ -81,7 +82,7 @@ def encode_message(message: HandshakeMessage) -> bytes:
 
 
 @declares_extensions
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+@dataclass(slots=True, kw_only=True)
 class ClientHello(Extended):
     """RFC 9846 4.2.2."""
 
@@ -177,7 +178,7 @@ def _ends_with_psk(block: bytes) -> bool:
     return kind == ExtensionType.PRE_SHARED_KEY
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+@dataclass(slots=True, kw_only=True)
 class _ServerHelloShape(Extended):
     """What ServerHello and HelloRetryRequest have in common: all but the extensions that each may hold."""
 
@@ -222,7 +223,7 @@ class _ServerHelloShape(Extended):
 
 
 @declares_extensions
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+@dataclass(slots=True, kw_only=True)
 class ServerHello(_ServerHelloShape):
     """RFC 9846 4.2.3. The fields after `pre_shared_key` belong to TLS 1.2 (RFC 5246 7.4.1.3) alone."""
 
@@ -249,7 +250,7 @@ class ServerHello(_ServerHelloShape):
 
 
 @declares_extensions
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+@dataclass(slots=True, kw_only=True)
 class HelloRetryRequest(_ServerHelloShape):
     """RFC 9846 4.2.4: a ServerHello with a random of its own."""
 
@@ -262,7 +263,7 @@ class HelloRetryRequest(_ServerHelloShape):
 
 
 @declares_extensions
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+@dataclass(slots=True, kw_only=True)
 class EncryptedExtensions(Extended):
     """RFC 9846 4.4.1."""
 
@@ -296,7 +297,7 @@ def _only_extensions(message: type[Extended], body: bytes) -> dict[str, Any]:
 
 
 @declares_extensions
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+@dataclass(slots=True, kw_only=True)
 class CertificateRequest(Extended):
     """RFC 9846 4.4.2."""
 
@@ -329,7 +330,7 @@ class CertificateRequest(Extended):
 
 
 @declares_extensions
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+@dataclass(slots=True, kw_only=True)
 class CertificateEntry(Extended):
     """One certificate (DER), or raw public key, of a CertificateMessage, and what is said about it."""
 
@@ -343,8 +344,8 @@ class CertificateEntry(Extended):
         return vector24(self.certificate) + self.encode_extensions()
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
-class CertificateMessage(Structure):
+@dataclass(slots=True, kw_only=True)
+class CertificateMessage:
     """RFC 9846 4.5.1, the message named Certificate there: the chain, leaf first."""
 
     TYPE: ClassVar[HandshakeType] = HandshakeType.CERTIFICATE
@@ -370,8 +371,8 @@ class CertificateMessage(Structure):
         return vector8(self.context) + vector24(b"".join([entry.encode() for entry in self.entries]))
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
-class CompressedCertificate(Structure):
+@dataclass(slots=True, kw_only=True)
+class CompressedCertificate:
     """RFC 8879 4: a CertificateMessage's body, compressed."""
 
     TYPE: ClassVar[HandshakeType] = HandshakeType.COMPRESSED_CERTIFICATE
@@ -395,8 +396,8 @@ class CompressedCertificate(Structure):
         )
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
-class CertificateVerify(Structure):
+@dataclass(slots=True, kw_only=True)
+class CertificateVerify:
     """RFC 9846 4.5.2: proof that the sender holds the certificate's key."""
 
     TYPE: ClassVar[HandshakeType] = HandshakeType.CERTIFICATE_VERIFY
@@ -416,8 +417,8 @@ class CertificateVerify(Structure):
         return self.scheme.to_bytes(2, "big") + vector16(self.signature)
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
-class Finished(Structure):
+@dataclass(slots=True, kw_only=True)
+class Finished:
     """RFC 9846 4.5.3. Its length is the hash's, which the handshake checks."""
 
     TYPE: ClassVar[HandshakeType] = HandshakeType.FINISHED
@@ -432,8 +433,8 @@ class Finished(Structure):
         return self.verify_data
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class EndOfEarlyData(Structure):
+@dataclass(slots=True)
+class EndOfEarlyData:
     """RFC 9846 4.6."""
 
     TYPE: ClassVar[HandshakeType] = HandshakeType.END_OF_EARLY_DATA
@@ -448,7 +449,7 @@ class EndOfEarlyData(Structure):
 
 
 @declares_extensions
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+@dataclass(slots=True, kw_only=True)
 class NewSessionTicket(Extended):
     """RFC 9846 4.7.1. The lifetime is in seconds."""
 
@@ -481,8 +482,8 @@ class NewSessionTicket(Extended):
         )
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
-class KeyUpdate(Structure):
+@dataclass(slots=True, kw_only=True)
+class KeyUpdate:
     """RFC 9846 4.7.3."""
 
     TYPE: ClassVar[HandshakeType] = HandshakeType.KEY_UPDATE

@@ -5,11 +5,11 @@ ClientHello, ServerHello, CertificateVerify and Finished are the same structures
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from trustls.errors import DecodeError, Misbehaviour
-from trustls.wire.codec import Reader, Structure, vector8, vector16, vector24
+from trustls.values import dataclass
+from trustls.wire.codec import Reader, vector8, vector16, vector24
 from trustls.wire.enums import ClientCertificateType, HandshakeType, NamedGroup, SignatureScheme
 from trustls.wire.extensions import OCSP_RESPONSE, encode_authorities, read_authorities
 from trustls.wire.names import DistinguishedName
@@ -17,7 +17,7 @@ from trustls.wire.names import DistinguishedName
 _NAMED_CURVE = 3
 
 
-class _Empty(Structure):
+class _Empty:
     """A message without content."""
 
     __slots__ = ()
@@ -32,22 +32,22 @@ class _Empty(Structure):
         return b""
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@dataclass(slots=True)
 class HelloRequest(_Empty):
     """RFC 5246 7.4.1.1: the server asks for a renegotiation, which trustls never does."""
 
     TYPE: ClassVar[HandshakeType] = HandshakeType.HELLO_REQUEST
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@dataclass(slots=True)
 class ServerHelloDone(_Empty):
     """RFC 5246 7.4.5."""
 
     TYPE: ClassVar[HandshakeType] = HandshakeType.SERVER_HELLO_DONE
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
-class CertificateMessage12(Structure):
+@dataclass(slots=True, kw_only=True)
+class CertificateMessage12:
     """RFC 5246 7.4.2: the chain as DER, leaf first."""
 
     TYPE: ClassVar[HandshakeType] = HandshakeType.CERTIFICATE
@@ -68,8 +68,8 @@ class CertificateMessage12(Structure):
         return vector24(b"".join(map(vector24, self.certificates)))
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
-class CertificateStatus(Structure):
+@dataclass(slots=True, kw_only=True)
+class CertificateStatus:
     """RFC 6066 8: the stapled OCSPResponse, as DER."""
 
     TYPE: ClassVar[HandshakeType] = HandshakeType.CERTIFICATE_STATUS
@@ -84,8 +84,8 @@ class CertificateStatus(Structure):
         return OCSP_RESPONSE.encode(self.response)
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
-class ServerKeyExchange(Structure):
+@dataclass(slots=True, kw_only=True)
+class ServerKeyExchange:
     """RFC 8422 5.4: an ephemeral public value of a named group, signed."""
 
     TYPE: ClassVar[HandshakeType] = HandshakeType.SERVER_KEY_EXCHANGE
@@ -125,8 +125,8 @@ def ecdh_parameters(group: NamedGroup, public: bytes) -> bytes:
     return b"%c%b%c%b" % (_NAMED_CURVE, group.to_bytes(2, "big"), len(public), public)
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
-class CertificateRequest12(Structure):
+@dataclass(slots=True, kw_only=True)
+class CertificateRequest12:
     """RFC 5246 7.4.4. `certificate_authorities` may be empty; then any issuer will do."""
 
     TYPE: ClassVar[HandshakeType] = HandshakeType.CERTIFICATE_REQUEST
@@ -160,8 +160,8 @@ class CertificateRequest12(Structure):
         )
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
-class ClientKeyExchange(Structure):
+@dataclass(slots=True, kw_only=True)
+class ClientKeyExchange:
     """RFC 8422 5.7: the client's ephemeral public value."""
 
     TYPE: ClassVar[HandshakeType] = HandshakeType.CLIENT_KEY_EXCHANGE
@@ -179,8 +179,8 @@ class ClientKeyExchange(Structure):
         return vector8(self.public)
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
-class NewSessionTicket12(Structure):
+@dataclass(slots=True, kw_only=True)
+class NewSessionTicket12:
     """RFC 5077 3.3. The lifetime hint is in seconds; an empty ticket takes back the promise of one."""
 
     TYPE: ClassVar[HandshakeType] = HandshakeType.NEW_SESSION_TICKET

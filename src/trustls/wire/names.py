@@ -7,7 +7,6 @@ A name is its exact DER, outer SEQUENCE included: two names are the same when th
 from __future__ import annotations
 
 import functools
-import unicodedata
 from typing import Final, NoReturn
 
 from trustls.errors import DecodeError, Misbehaviour
@@ -186,6 +185,8 @@ def is_misleading(character: str) -> bool:
     """Whether a character can deceive a reader: control, format (bidirectional marks), separator, unassigned."""
     if " " <= character <= "~":
         return False
+    import unicodedata  # Its tables are large, and most names need none of them.
+
     category = unicodedata.category(character)
     return category[0] == "C" or category in {"Zl", "Zp"} or (category == "Zs" and character != " ")
 

@@ -6,7 +6,6 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +14,7 @@ from pkcs11 import PKCS11Error, TokenFlag
 from pkcs11 import _pkcs11 as _binding
 
 from trustls.errors import ConfigError
+from trustls.values import dataclass
 
 PIN = str | Callable[[], str] | None
 """A PIN, or a function that gives it whenever a login needs it; with None nobody logs in."""

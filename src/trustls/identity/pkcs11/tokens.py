@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
@@ -19,6 +18,7 @@ from trustls.identity.pkcs11.keys import attribute_of
 from trustls.identity.pkcs11.modules import token_name
 from trustls.trust.certificate import Certificate
 from trustls.trust.signatures import key_fault, signature_fault
+from trustls.values import dataclass
 
 # No more objects of one kind than this are looked through on one token.
 _MAX_OBJECTS: Final = 1000
