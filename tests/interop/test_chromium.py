@@ -9,13 +9,18 @@ import sys
 
 import pytest
 
+import trustls
 from tests.interop.matrix.recording import OURS, THEIRS, VERSION
 from tests.interop.matrix.scenarios import ONLY_TLS13, Role, Scenario
 from tests.peers import require_peer
 from tests.support.browsers import Chromium, Filter, PageFailed, rows
 from tests.support.pki import PKI
 from tests.support.processes import Argument, PeerProcess
+from tests.support.servers import ServerSocket, ThreadedServer
 from tests.support.squares import Record, chromium_version, squares
+from tests.support.watching import Watch
+from trustls.trace import RECEIVED, SENT
+from trustls.wire.messages import CertificateMessage, CompressedCertificate
 
 ANY: tuple[Filter, ...] = ({},)
 
@@ -75,3 +80,39 @@ def test_no_certificate_is_sent_when_the_hints_name_no_ca_of_the_store(
         with pytest.raises(PageFailed):
             browser.page(server.port, ANY)
         record_property(OURS, server.wait_for("handshake failed: (no certificate was presented.*)")[1].decode())
+
+
+TEXT = "a page behind a certificate"
+PAGE = f"<html><body>{TEXT}</body></html>".encode()
+
+
+def give_page(tls: ServerSocket) -> None:
+    """Answer one request, whatever it is for. Chromium opens connections ahead that it does not use."""
+    request = b""
+    while b"\r\n\r\n" not in request:
+        data = tls.recv()
+        if not data:
+            return
+        request += data
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {len(PAGE)}\r\nConnection: close\r\n\r\n"
+    tls.sendall(head.encode() + PAGE)
+
+
+@pytest.mark.parametrize("algorithm", ["brotli", "zlib"])
+def test_certificate_is_compressed_where_chromium_has_the_algorithm(
+    algorithm: str, browser: Chromium, pki: PKI
+) -> None:
+    """It has brotli alone (RFC 8879), and sends its own certificate as it is."""
+    if algorithm == "brotli":
+        pytest.importorskip("brotli")
+    config = trustls.ServerConfig(
+        credentials=[pki.server.credential], client_auth=pki.required(), certificate_compression=[algorithm]
+    )
+    with Watch() as watch, ThreadedServer(config, give_page) as server:
+        assert TEXT in browser.page(server.port, ANY)
+    events = watch.take()
+    received = {type(one.message) for one in events if one.direction == RECEIVED}
+    sent = {type(one.message) for one in events if one.direction == SENT}
+    assert CertificateMessage in received
+    assert CompressedCertificate not in received
+    assert (CompressedCertificate in sent, CertificateMessage in sent) == (algorithm == "brotli", algorithm == "zlib")
