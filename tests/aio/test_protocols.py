@@ -461,3 +461,21 @@ def test_closing_transport_says_so(pki: PKI, loop_name: str) -> None:
             assert "closing" in repr(near.tls)
 
     run_on(loop_name, main)
+
+
+def test_handshake_that_fails_is_logged_with_the_address_of_the_client(
+    pki: PKI, loop_name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        config = server_config(pki, client_auth=pki.required())
+        async with await trustls.aio.create_server(asyncio.Protocol, "127.0.0.1", 0, config) as server:
+            transport, client = await trustls.aio.create_connection(
+                Streaming, "127.0.0.1", port_of(server), client_config(pki), server_name="localhost"
+            )
+            host, port = transport.get_extra_info("sockname")[:2]
+            await asyncio.wait_for(client.lost, 5)
+            said = f"handshake with {host}:{port} failed: CertificateRejected: no certificate was presented"
+            await eventually(lambda: said in caplog.text, "the server's log")
+
+    with caplog.at_level("INFO", logger="trustls.aio"):
+        run_on(loop_name, main)

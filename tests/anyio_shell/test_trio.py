@@ -542,3 +542,26 @@ def test_alert_of_a_peer_that_reads_nothing_is_found(pki: PKI) -> None:
         await client.aclose()
 
     run(main)
+
+
+def test_handshake_that_fails_is_logged_with_the_address_of_the_client(
+    pki: PKI, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        config = server_config(pki, client_auth=pki.required())
+        async with trio.open_nursery() as nursery:
+            start = functools.partial(serve_tls_over_tcp, echo, 0, config, host="127.0.0.1")
+            listeners = await nursery.start(start)
+            port = listeners[0].transport_listener.socket.getsockname()[1]
+            stream = await open_tls_over_tcp_stream("127.0.0.1", port, client_config(pki), server_name="localhost")
+            async with stream:
+                host, own = stream.transport_stream.socket.getsockname()
+                with pytest.raises(trio.BrokenResourceError):
+                    await stream.receive_some()
+            await trio.testing.wait_all_tasks_blocked()
+            said = f"handshake with {host}:{own} failed: CertificateRejected: no certificate was presented"
+            assert said in caplog.text
+            nursery.cancel_scope.cancel()
+
+    with caplog.at_level("INFO", logger="trustls.trio"):
+        run(main)

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import anyio
 from anyio import TypedAttributeSet, typed_attribute
-from anyio.abc import AnyByteStream, AnyByteStreamConnectable, ByteStream, ByteStreamConnectable, Listener, TaskGroup
+from anyio.abc import (
+    AnyByteStream,
+    AnyByteStreamConnectable,
+    ByteStream,
+    ByteStreamConnectable,
+    Listener,
+    SocketAttribute,
+    TaskGroup,
+)
 from anyio.streams.tls import TLSAttribute
 
 from trustls.config import ClientConfig, ServerConfig
@@ -16,7 +25,7 @@ from trustls.connection import ClientConnection, Connection, Data
 from trustls.crypto.signatures import PrivateKey
 from trustls.errors import ConfigError, TLSError
 from trustls.identity.signer import Signer
-from trustls.net.common import ThreadedSigner, new_client, new_connection
+from trustls.net.common import ThreadedSigner, new_client, new_connection, peer_named
 from trustls.net.shell import HANDSHAKE_TIMEOUT, SHUTDOWN_TIMEOUT, AsyncShell, Runtime
 from trustls.trust.names import ServerName
 from trustls.trust.verifiers import Peer
@@ -280,19 +289,25 @@ class TLSListener(Listener[TLSStream]):
         self._config = config
         self._handshake_timeout = handshake_timeout
         self._shutdown_timeout = shutdown_timeout
-        self._handshake_failed = handshake_failed or _log_failure
+        self._handshake_failed = handshake_failed
 
     async def serve(self, handler: Callable[[TLSStream], Any], task_group: TaskGroup | None = None) -> None:
         """Run `handler(stream)` in a task for each client. The handler closes the stream: `async with stream:`."""
 
         async def handshake_first(transport_stream: AnyByteStream) -> None:
             connection = new_connection(self._config, None)
+            address = None
+            with contextlib.suppress(OSError):  # It may be gone already.
+                address = transport_stream.extra(SocketAttribute.remote_address, None)  # noqa: S610 (no query of a database)
             try:
                 stream = await TLSStream._handshaken(
                     transport_stream, connection, self._handshake_timeout, self._shutdown_timeout
                 )
             except (TLSError, OSError, anyio.BrokenResourceError) as error:
-                self._handshake_failed(error, connection)
+                if self._handshake_failed is not None:
+                    self._handshake_failed(error, connection)
+                else:
+                    _logger.info("handshake with %s failed: %s: %s", peer_named(address), type(error).__name__, error)
             else:
                 await handler(stream)
 
@@ -408,7 +423,3 @@ def _cipher(connection: Connection) -> tuple[str, str, int]:
 
 def _broken(error: TLSError) -> anyio.BrokenResourceError:
     return anyio.BrokenResourceError(f"{type(error).__name__}: {error}")
-
-
-def _log_failure(error: TLSError | OSError | anyio.BrokenResourceError, _connection: Connection) -> None:
-    _logger.info("handshake failed: %s: %s", type(error).__name__, error)

@@ -16,6 +16,7 @@ from trustls.wire.enums import SignatureScheme
 
 # What a client may have sent before it answers: a request that was on its way.
 MAX_HELD: Final = 1 << 20
+_HOST_AND_PORT: Final = 2
 
 
 def new_connection(config: ClientConfig | ServerConfig, server_name: str | ServerName | None) -> Connection:
@@ -29,6 +30,14 @@ def new_connection(config: ClientConfig | ServerConfig, server_name: str | Serve
             raise ConfigError("a server name is what a client expects: a server is asked for one, and knows its own")
         return ServerConnection(config)
     return new_client(config, server_name)
+
+
+def peer_named(address: object) -> str:
+    """What a log calls the other end of a socket: its address and port; "a peer" where it has none (a Unix socket)."""
+    if isinstance(address, tuple) and len(address) >= _HOST_AND_PORT:
+        host = str(address[0])
+        return f"[{host}]:{address[1]}" if ":" in host else f"{host}:{address[1]}"
+    return "a peer"
 
 
 def new_client(config: ClientConfig, server_name: str | ServerName | None) -> ClientConnection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import operator
 from collections.abc import Awaitable, Callable
@@ -14,7 +15,7 @@ from trustls.connection import Connection, Data
 from trustls.crypto.signatures import PrivateKey
 from trustls.errors import ConfigError, TLSError
 from trustls.identity.signer import Signer
-from trustls.net.common import ThreadedSigner, new_connection
+from trustls.net.common import ThreadedSigner, new_connection, peer_named
 from trustls.net.shell import HANDSHAKE_TIMEOUT, SHUTDOWN_TIMEOUT, AsyncShell, Runtime
 from trustls.trust.names import ServerName
 from trustls.trust.verifiers import Peer
@@ -349,11 +350,17 @@ async def serve_tls_over_tcp(
 
     async def serve(stream: TLSStream[trio.SocketStream]) -> None:
         async with stream:
+            address = None
+            with contextlib.suppress(OSError):  # It may be gone already.
+                address = stream.transport_stream.socket.getpeername()
             try:
                 await stream.do_handshake()
             except (trio.BrokenResourceError, OSError) as error:
-                reason = error.__cause__
-                (handshake_failed or _log_failure)(reason if isinstance(reason, TLSError) else error, stream.connection)
+                reason = error.__cause__ if isinstance(error.__cause__, TLSError) else error
+                if handshake_failed is not None:
+                    handshake_failed(reason, stream.connection)
+                else:
+                    _logger.info("handshake with %s failed: %s: %s", peer_named(address), type(reason).__name__, reason)
             else:
                 await handler(stream)
 
@@ -382,7 +389,3 @@ class SignerInThread(ThreadedSigner):
 
 def _broken(error: TLSError) -> trio.BrokenResourceError:
     return trio.BrokenResourceError(f"{type(error).__name__}: {error}")
-
-
-def _log_failure(error: TLSError | OSError | trio.BrokenResourceError, _connection: Connection) -> None:
-    _logger.info("handshake failed: %s: %s", type(error).__name__, error)

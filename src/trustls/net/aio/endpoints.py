@@ -7,13 +7,12 @@ takes a transport that has been in use in the clear.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from typing import Any, Final, TypeVar, cast
 
 from trustls.config import ClientConfig, ServerConfig
-from trustls.connection import Connection, Data, ServerConnection
-from trustls.errors import ConfigError, ConnectionClosed, TLSError
+from trustls.connection import Data, ServerConnection
+from trustls.errors import ConfigError, ConnectionClosed
 from trustls.net.aio.protocol import HANDSHAKE_TIMEOUT, SHUTDOWN_TIMEOUT, HandshakeFailed, TLSProtocol
 from trustls.net.aio.transport import TLSTransport
 from trustls.net.common import new_client, new_connection
@@ -21,7 +20,6 @@ from trustls.trust.names import ServerName
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 
-_logger = logging.getLogger("trustls.aio")
 
 # What would put the loop's own TLS below ours.
 _OF_SSL: Final = ("ssl", "server_hostname", "ssl_handshake_timeout", "ssl_shutdown_timeout")
@@ -243,7 +241,7 @@ def _acceptor(
             protocol_factory(),
             handshake_timeout=handshake_timeout,
             shutdown_timeout=shutdown_timeout,
-            on_failure=handshake_failed or _log_failure,
+            on_failure=handshake_failed,
         )
 
     return make_protocol
@@ -254,7 +252,3 @@ def _check_options(options: dict[str, Any]) -> None:
     found = [name for name in _OF_SSL if options.get(name) is not None]
     if found:
         raise ConfigError(f"{', '.join(found)}: TLS is trustls's here, and set up by the configuration")
-
-
-def _log_failure(error: TLSError, _connection: Connection) -> None:
-    _logger.info("handshake failed: %s: %s", type(error).__name__, error)

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable
 from typing import Final, cast
 
 from trustls.connection import Connection, Data
 from trustls.errors import ConnectionClosed, HandshakeTimeout, TLSError, UnexpectedEOF
 from trustls.net.aio.transport import TLSTransport
-from trustls.net.common import answer_is_awaited
+from trustls.net.common import answer_is_awaited, peer_named
 from trustls.protocol.buffers import BUFFERS, FULL_RECORD
 
 HANDSHAKE_TIMEOUT: Final = 60.0
@@ -24,6 +25,8 @@ SHUTDOWN_TIMEOUT: Final = 5.0
 LAST_WORDS: Final = 1.0
 # One read. Whole records of a peer that fills them: what is cut is copied once more (5 to 10 % of a bulk transfer).
 _READ_SIZE: Final = 7 * FULL_RECORD
+
+_logger = logging.getLogger("trustls.aio")
 
 _ENDING: Final[set[asyncio.Task[None]]] = set()
 
@@ -38,7 +41,7 @@ class TLSProtocol(asyncio.BufferedProtocol):
         application_protocol: its `connection_made` is called once the handshake is done. It may be a BufferedProtocol.
         handshake_timeout: seconds for the whole handshake.
         shutdown_timeout: seconds that `close` waits for the peer to take more of what was sent, or to close its side.
-        on_failure: told of a handshake that fails.
+        on_failure: told of a handshake that fails; without it, a server logs that.
         on_lost: told of the end of the raw transport, after the application's protocol.
         announce: whether `connection_made` is called; not for a protocol that had a transport before, by `start_tls`.
     """
@@ -485,6 +488,9 @@ class TLSProtocol(asyncio.BufferedProtocol):
         self.handshake_done.exception()  # A server has nobody who would look at it: `on_failure` is told.
         if self._on_failure is not None:
             self._on_failure(error, self.connection)
+        elif not self.connection.is_client and _logger.isEnabledFor(logging.INFO):
+            who = peer_named(None if self._raw is None else self._raw.get_extra_info("peername"))
+            _logger.info("handshake with %s failed: %s: %s", who, type(error).__name__, error)
 
     def _handshake_timed_out(self) -> None:
         error = HandshakeTimeout(f"the handshake was not finished within {self._handshake_timeout:g} s")
