@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
 from trustls.crypto.signatures import PrivateKey
 from trustls.errors import CertificateRejected, ConfigError, DecodeError
 from trustls.trust.certificate import Certificate
-from trustls.trust.pem import PEMSource, pem_bytes, pem_origin
+from trustls.trust.pem import DER_CERTIFICATE, PKCS12, SOME_DER, PEMSource, found_instead, pem_bytes, pem_origin
 from trustls.wire import der
 
 PathOrBytes: TypeAlias = bytes | str | os.PathLike[str]
@@ -49,17 +49,10 @@ def certificate_from(certificate: Certificate | x509.Certificate | bytes) -> Cer
 
 def pem_chain(source: PEMSource) -> tuple[Certificate, ...]:
     """The certificates in PEM; raises ConfigError where there is none, or one that cannot be read, and OSError."""
-    content = pem_bytes(source)
     try:
-        return Certificate.from_pem(content)
+        return Certificate.from_pem(pem_bytes(source))
     except (ConfigError, CertificateRejected) as error:
-        hint = ""
-        if isinstance(error, ConfigError):
-            labels = dict.fromkeys(match[1].decode() for match in re.finditer(_BLOCK, content))
-            hint = f"; it holds {', '.join(list(labels)[:_MAX_LISTED])}" if labels else ""
-            if content[:1] == b"\x30":
-                hint = "; it may be DER or PKCS#12: see Credential.from_der and from_pkcs12"
-        raise ConfigError(f"no certificate chain can be read from {_source(source)}: {error}{hint}") from None
+        raise ConfigError(f"no certificate chain can be read from {_source(source)}: {error}") from None
 
 
 def der_chain(sources: PathOrBytes | Iterable[PathOrBytes]) -> tuple[Certificate, ...]:
@@ -68,9 +61,14 @@ def der_chain(sources: PathOrBytes | Iterable[PathOrBytes]) -> tuple[Certificate
         sources = (sources,)
     found = []
     for source in sources:
+        content = _read(source)
         try:
-            found.append(certificate_from(_read(source)))
+            found.append(certificate_from(content))
         except ConfigError as error:
+            if b"-----BEGIN " not in content and (what := found_instead(content)) not in (DER_CERTIFICATE, SOME_DER):
+                raise ConfigError(
+                    f"no certificate can be read from {_source(source)}: expected is one in DER, and {what}"
+                ) from None
             raise ConfigError(f"no certificate can be read from {_source(source)}: {error}") from None
     return tuple(found)
 
@@ -89,7 +87,9 @@ def pem_key(source: PEMSource, password: Password) -> PrivateKey:
         return _loaded(content, password, _source(source), pem=False)
     blocks = [match[0] for match in re.finditer(_PRIVATE_KEY, content)]
     if len(blocks) != 1:
-        found = f"it holds {len(blocks)}, and one is wanted" if blocks else "expected -----BEGIN PRIVATE KEY-----"
+        found = f"it holds {len(blocks)}, and one is wanted"
+        if not blocks:
+            found = f"expected -----BEGIN PRIVATE KEY-----, and {found_instead(content)}"
         raise ConfigError(f"no private key can be read from {_source(source)}: {found}")
     return _loaded(blocks[0], password, _source(source), pem=True)
 
@@ -113,7 +113,11 @@ def pkcs12(source: PathOrBytes, password: Password) -> tuple[tuple[Certificate, 
     try:
         bundle = load_pkcs12(content, secret)
     except (ValueError, UnsupportedAlgorithm, InternalError) as error:
-        raise ConfigError(f"{_source(source)} cannot be opened as PKCS#12: {error}") from None
+        what = found_instead(content)
+        if what == PKCS12:
+            what = "it needs a password" if password is None else "the password is wrong"
+            what += ", or it is damaged, or encrypted with what is not supported"
+        raise ConfigError(f"{_source(source)} cannot be opened as PKCS#12: {what}") from error
     # Which certificate is the key's is not always marked, so all are candidates.
     held = [bundle.cert] if bundle.cert is not None else []
     held += bundle.additional_certs
@@ -160,8 +164,13 @@ def _loaded(content: bytes, password: Password, source: str, *, pem: bool) -> Pr
         wanted = "is encrypted: give its password" if secret is None else "is not encrypted, but a password was given"
         raise ConfigError(f"the private key in {source} {wanted}") from None
     except (ValueError, UnsupportedAlgorithm, InternalError) as error:
-        hint = "" if secret is None else "the password is wrong, or the key cannot be used: "
-        raise ConfigError(f"no private key can be read from {source}: {hint}{error}") from None
+        # The library's own words name its parser's insides; they stay as the cause.
+        what = "it is damaged, or of a kind or encryption that is not supported"
+        if secret is not None:
+            what = f"the password is wrong, or {what}"
+        elif not pem and "private key" not in (found := found_instead(content)):
+            what = f"expected is one in PEM or DER, and {found}"
+        raise ConfigError(f"no private key can be read from {source}: {what}") from error
 
 
 def _read(source: PathOrBytes) -> bytes:
@@ -184,8 +193,6 @@ def _secret(password: Password) -> bytes | None:
     raise ConfigError(f"a password is text or bytes, not {type(password).__name__}")
 
 
-_BLOCK: Final = rb"-----BEGIN ([A-Z0-9 ]{1,40})-----"
-_MAX_LISTED: Final = 4
 _DATA: Final = der.undotted("1.2.840.113549.1.7.1")
 _KEY_BAGS: Final = (der.undotted("1.2.840.113549.1.12.10.1.1"), der.undotted("1.2.840.113549.1.12.10.1.2"))
 _PRIVATE_KEY: Final = rb"(?s)-----BEGIN ((?:[A-Z0-9]+ )*PRIVATE KEY)-----.*?-----END \1-----"

@@ -17,11 +17,11 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, load_der_public_key
 
-from trustls.errors import CertificateProblem, CertificateRejected, ConfigError, DecodeError, Misbehaviour
+from trustls.errors import CertificateProblem, CertificateRejected, DecodeError, Misbehaviour
 from trustls.trust import extensions as _ext
 from trustls.trust.cache import BoundedCache
 from trustls.trust.extensions import KeyUsage, NameConstraints, NameForm, malformed
-from trustls.trust.pem import PEMSource, pem_blocks, pem_origin
+from trustls.trust.pem import PEMSource, no_certificate, pem_blocks, pem_origin
 from trustls.wire import der as _der
 from trustls.wire.names import DistinguishedName, brief, shown
 
@@ -216,7 +216,7 @@ class Certificate:
                 fault = Fault.of(error)._replace(detail=f"certificate {number} of {pem_origin(source)}: {error.detail}")
                 raise fault.rejection(None) from None
         if not found:
-            raise ConfigError(f"there is no certificate in {pem_origin(source)}: expected -----BEGIN CERTIFICATE-----")
+            raise no_certificate(source)
         return tuple(found)
 
     @classmethod

@@ -27,7 +27,7 @@ from trustls.errors import CertificateProblem, CertificateRejected, ConfigError,
 from trustls.trust import extensions as _ext
 from trustls.trust.certificate import Certificate, Fault
 from trustls.trust.extensions import NameForm, extension_list, malformed, seconds
-from trustls.trust.pem import PEMSource, pem_bytes, pem_origin
+from trustls.trust.pem import PEMSource, found_instead, pem_bytes, pem_origin
 from trustls.trust.roots import LeftOut
 from trustls.values import dataclass
 from trustls.wire import der as _der
@@ -814,7 +814,9 @@ def _sorted_out(source: PEMSource) -> tuple[list[CertificateRevocationList], lis
                 raise ConfigError(f"CRL {number} in {pem_origin(source)} cannot be read: {one.reason}") from None
             unusable.append(one)
     if not good and not unusable:
-        raise ConfigError(f"there is no CRL in {pem_origin(source)}: expected {_BEGIN.decode()}, or DER")
+        raise ConfigError(
+            f"there is no CRL in {pem_origin(source)}: expected {_BEGIN.decode()}, or DER, and {found_instead(content)}"
+        )
     return good, unusable
 
 

@@ -18,7 +18,7 @@ from trustls.errors import CertificateProblem, CertificateRejected, ConfigError
 from trustls.trust.certificate import Certificate
 from trustls.trust.extensions import KeyUsage
 from trustls.trust.hints import JSSE_LIMIT, MAX_ENCODED, encoded_size
-from trustls.trust.pem import PEMSource, pem_blocks, pem_bytes, pem_origin
+from trustls.trust.pem import PEMSource, found_instead, pem_blocks, pem_bytes, pem_origin
 from trustls.trust.profile import Profile, Purpose, ca_fault
 from trustls.trust.roots import RootCertStore
 from trustls.trust.signatures import key_fault, signature_fault
@@ -505,7 +505,7 @@ def _remedy_without_pem(content: bytes) -> str:
     try:
         Certificate.from_der(content)
     except CertificateRejected:
-        return "expected is -----BEGIN CERTIFICATE-----: is it the right file?"
+        return f"expected is -----BEGIN CERTIFICATE-----, and {found_instead(content)}: is it the right file?"
     return "it is a certificate in DER: openssl x509 -inform der -in OLD -out NEW makes PEM of it"
 
 

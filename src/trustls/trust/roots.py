@@ -20,7 +20,7 @@ from cryptography import x509
 from trustls.errors import CertificateRejected, ConfigError
 from trustls.trust.cache import BoundedCache
 from trustls.trust.certificate import Certificate
-from trustls.trust.pem import PEMSource, pem_blocks, pem_origin
+from trustls.trust.pem import PEMSource, no_certificate, pem_blocks, pem_origin
 from trustls.values import dataclass
 from trustls.wire.names import DistinguishedName
 
@@ -216,9 +216,7 @@ class RootCertStore:
         good, left_out = _sorted_out(source)
         if not good:
             if not left_out:
-                raise ConfigError(
-                    f"there is no certificate in {pem_origin(source)}: expected -----BEGIN CERTIFICATE-----"
-                )
+                raise no_certificate(source)
             raise ConfigError(f"no certificate in {pem_origin(source)} can be a root: {left_out[0]}")
         return self._grow(good, left_out)
 
