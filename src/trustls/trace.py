@@ -1,7 +1,9 @@
 """What went over the wire, decoded, as records of `logging` (logger `trustls.handshake`, level TRACE, which is 5).
 
-Each handshake message is one record: a readable tree with names instead of numbers. `record.event` holds it as a value.
-No secret is ever in it; for those there is the key log, which is apart and opt-in. Switched off, it costs one `if`.
+Each handshake message is one record: a readable tree with names instead of numbers. No secret is ever in its text, nor
+what stands for a session or a key (tickets, identities, cookies): of those it has the length and the beginning of the
+SHA-256, by which one is known again. Secrets are the key log's, which is apart and opt-in. `record.event` holds the
+message as a value, with all its bytes. Switched off, it costs one `if`.
 
 >>> import logging, trustls
 >>> logging.basicConfig()
@@ -11,6 +13,7 @@ No secret is ever in it; for those there is the key log, which is apart and opt-
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import logging
 from collections.abc import Iterator
 from typing import Final
@@ -33,6 +36,8 @@ DECOMPRESSED: Final = "decompressed"
 # Bytes of an opaque value that are shown; what is longer is given by its length.
 _SHOWN_BYTES: Final = 32
 _INDENT: Final = "  "
+# Fields whose value is good for something to whoever has it, or is nobody else's business.
+_WITHHELD: Final = frozenset(["ticket", "session_ticket", "identity", "cookie", "binders"])
 
 _logger = logging.getLogger("trustls.handshake")
 logging.addLevelName(TRACE, "TRACE")
@@ -52,8 +57,9 @@ class HandshakeEvent:
     raw: bytes
 
     def __str__(self) -> str:
-        title = f"{self.role} {self.direction} {_title(self.message)} ({len(self.raw)} bytes)"
-        return "\n".join([title, *_fields(self.message, 1)])
+        name = title(type(self.message))
+        first = f"{self.role} {self.direction} {name} ({len(self.raw)} bytes)"
+        return "\n".join([first, *_fields(self.message, 1)])
 
 
 def enabled() -> bool:
@@ -86,9 +92,9 @@ def _role(is_client: bool) -> str:
     return "client" if is_client else "server"
 
 
-def _title(content: object) -> str:
-    # What the RFCs call it: CertificateMessage12 is a Certificate, too.
-    return type(content).__name__.removesuffix("12").removesuffix("Message")
+def title(message_type: type[HandshakeMessage]) -> str:
+    """What the RFCs call a message: CertificateMessage12 is a Certificate, too."""
+    return message_type.__name__.removesuffix("12").removesuffix("Message")
 
 
 def _fields(content: object, depth: int) -> Iterator[str]:
@@ -112,6 +118,8 @@ def _named(name: str, value: object, depth: int) -> Iterator[str]:
         yield from _listed(name, value, depth)
     elif name == "certificate" and isinstance(value, bytes):
         yield f"{indent}{name}: {_certificate(value)}"
+    elif name in _WITHHELD and isinstance(value, bytes) and value:
+        yield f"{indent}{name}: {_withheld(value)}"
     elif dataclasses.is_dataclass(value):
         yield f"{indent}{name}:"
         yield from _fields(value, depth + 1)
@@ -130,6 +138,8 @@ def _listed(name: str, items: tuple[object, ...], depth: int) -> Iterator[str]:
         for item in items:
             if name == "certificates" and isinstance(item, bytes):
                 yield f"{indent}{_INDENT}{_certificate(item)}"
+            elif name in _WITHHELD and isinstance(item, bytes):
+                yield f"{indent}{_INDENT}{_withheld(item)}"
             elif isinstance(item, KeyShareEntry):
                 yield f"{indent}{_INDENT}{item.group}: {len(item.key_exchange)} bytes"
             elif isinstance(item, CertificateEntry):
@@ -164,6 +174,10 @@ def _opaque(value: bytes) -> str:
     if len(value) <= _SHOWN_BYTES:
         return value.hex()
     return f"{value[:_SHOWN_BYTES].hex()}... ({len(value)} bytes)"
+
+
+def _withheld(value: bytes) -> str:
+    return f"{len(value)} bytes, SHA-256 {hashlib.sha256(value).hexdigest()[:8]}..."
 
 
 def _certificate(der: bytes) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import logging
 import re
 import stat
@@ -283,6 +284,32 @@ def test_age_add_of_a_ticket_is_not_traced() -> None:
     text = str(HandshakeEvent("client", "received", ticket, b""))
     assert "7200" in text
     assert "1234567890" not in text
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_tickets_identities_and_cookies_are_not_traced_but_known_again(log: Recorder, version: str) -> None:
+    sessions = KeptSessions()
+    psk = trustls.ExternalPsk(b"the till in the corner", b"k" * 32)
+    server = server_config(groups=["secp256r1"], retry_cookies=RetryCookies(b"K" * 32), external_psks=[psk])
+    client = client_config(sessions=sessions, versions=[version], external_psks=[psk] if version == "1.3" else [])
+    connect(server, client_config(sessions=sessions, versions=[version]))
+    log.texts.clear()
+    assert connect(server, client_config(sessions=sessions, versions=[version])).client.info.resumed
+    if version == "1.3":
+        connect(server, client)
+    shown = "\n".join(log.texts)
+    tickets = [session.ticket for session in sessions.kept]
+    assert tickets
+    for withheld in (psk.identity, *tickets):
+        assert withheld.hex()[:32] not in shown
+        assert withheld.decode("latin-1") not in shown
+    assert "the till" not in shown
+    known = {f"{len(ticket)} bytes, SHA-256 {hashlib.sha256(ticket).hexdigest()[:8]}..." for ticket in tickets}
+    offered = re.findall(r"(?:session_ticket|identity): (\d+ bytes, SHA-256 [0-9a-f]{8}\.\.\.)", shown)
+    assert known & set(offered), "the ticket that is offered is not one that came before"
+    if version == "1.3":
+        assert re.search(r"cookie: \d+ bytes, SHA-256", shown)
+        assert re.search(r"binders:\n +\d+ bytes, SHA-256", shown)
 
 
 # -- The key log ------------------------------------------------------------------------------------------------------

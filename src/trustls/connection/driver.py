@@ -197,7 +197,7 @@ class HandshakeDriver:
                 if self._warnings > MAX_WARNINGS:
                     raise PeerMisbehaved(Misbehaviour.TOO_MANY_WARNINGS, "HelloRequest")
                 return  # RFC 5246 7.4.1.1: ignored while a handshake is under way, and no part of the transcript.
-            awaited = " or ".join(expected.__name__ for expected in self._waiting) or "change_cipher_spec"
+            awaited = self._awaited() or "change_cipher_spec"
             raise PeerMisbehaved(Misbehaviour.UNEXPECTED_MESSAGE, f"{HandshakeType(kind)} while waiting for {awaited}")
         message = parse_message(message_type, body)
         if self._flow is not None:
@@ -248,6 +248,10 @@ class HandshakeDriver:
             if type(value) not in _ANSWERS and hasattr(type(value), "__await__"):
                 self._work = asked, cast("Awaitable[Any]", value)
                 return
+
+    def _awaited(self) -> str:
+        """What the handshake waits for, as the RFCs call it; empty where it is no handshake message."""
+        return " or ".join(dict.fromkeys(map(trace.title, self._waiting)))
 
     def _forget_handshake(self) -> None:
         self._handshake = None
