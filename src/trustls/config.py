@@ -24,7 +24,7 @@ from trustls.trust.sources import Roots
 from trustls.trust.verifiers import OcspPolicy, RootsServerVerifier, ServerVerifier
 from trustls.values import dataclass
 from trustls.wire.enums import ProtocolVersion
-from trustls.wire.names import DistinguishedName
+from trustls.wire.names import DistinguishedName, shown
 
 if TYPE_CHECKING:
     from trustls.handshake.client_hello_info import ClientHelloInfo
@@ -361,8 +361,12 @@ class ServerNames:
         # What a client sends is no pattern, and an empty label is none.
         found = None if label in {"", "*"} else self._configs.get(name) or self._configs.get(f"*.{parent}")
         if found is None and self.refuse_others:
+            asked = shown(name) or "no name"
             raise PeerIncompatible(
-                Incompatibility.UNKNOWN_SERVER_NAME, f"the client asks for {name or 'no name'}, this server is another"
+                Incompatibility.UNKNOWN_SERVER_NAME,
+                f"the client asks for {asked}, and there is no configuration for that",
+                expected="a name that has a configuration",
+                found=asked,
             )
         return found
 

@@ -53,11 +53,12 @@ class AlertDescription(enum.IntEnum):
 
 
 class _Reason(enum.Enum):
-    """A named failure: the alert it sends and the sentence it starts with."""
+    """A named failure: the alert it sends, the sentence it starts with, and what mends it, where that is always one."""
 
-    def __init__(self, alert: AlertDescription, sentence: str) -> None:
+    def __init__(self, alert: AlertDescription, sentence: str, remedy: str = "") -> None:
         self.alert = alert
         self.sentence = sentence
+        self.remedy = remedy
 
 
 _Alert = AlertDescription
@@ -98,7 +99,11 @@ class Misbehaviour(_Reason):
         _Alert.UNEXPECTED_MESSAGE,
         "too much data in front of the answer to a CertificateRequest",
     )
-    NOT_TLS = (_Alert.PROTOCOL_VERSION, "what came does not look like TLS")
+    NOT_TLS = (
+        _Alert.PROTOCOL_VERSION,
+        "what came does not look like TLS",
+        "let the other side speak TLS on this port (https:// in an address), or use the port where it does",
+    )
 
     # Messages at the wrong time or with the wrong content.
     UNEXPECTED_MESSAGE = (_Alert.UNEXPECTED_MESSAGE, "a handshake message that may not come now")
@@ -155,16 +160,56 @@ class Misbehaviour(_Reason):
 class Incompatibility(_Reason):
     """What a peer may do, but leaves nothing in common."""
 
-    NO_COMMON_VERSION = (_Alert.PROTOCOL_VERSION, "no TLS version in common")
-    INAPPROPRIATE_FALLBACK = (_Alert.INAPPROPRIATE_FALLBACK, "the client fell back to a version below what it speaks")
-    NO_EXTENDED_MASTER_SECRET = (_Alert.HANDSHAKE_FAILURE, "the peer does not bind TLS 1.2 sessions to their handshake")
-    NO_COMMON_SUITE = (_Alert.HANDSHAKE_FAILURE, "no cipher suite in common")
-    NO_COMMON_GROUP = (_Alert.HANDSHAKE_FAILURE, "no key exchange group in common")
-    NO_COMMON_PSK = (_Alert.HANDSHAKE_FAILURE, "no pre-shared key in common, and no certificate here")
-    NO_COMMON_SCHEME = (_Alert.HANDSHAKE_FAILURE, "no signature scheme in common")
-    NO_FITTING_CREDENTIAL = (_Alert.HANDSHAKE_FAILURE, "no credential here is one that the client can take")
-    UNKNOWN_SERVER_NAME = (_Alert.UNRECOGNIZED_NAME, "no server of the name asked for")
-    NO_COMMON_ALPN = (_Alert.NO_APPLICATION_PROTOCOL, "no application protocol in common")
+    NO_COMMON_VERSION = (
+        _Alert.PROTOCOL_VERSION,
+        "no TLS version in common",
+        "let one of the two speak the other's version (`versions=` restricts them; trustls has TLS 1.2 and 1.3)",
+    )
+    INAPPROPRIATE_FALLBACK = (
+        _Alert.INAPPROPRIATE_FALLBACK,
+        "the client fell back to a version below what it speaks",
+        "let the client offer its newest version, and look for what broke its first attempt",
+    )
+    NO_EXTENDED_MASTER_SECRET = (
+        _Alert.HANDSHAKE_FAILURE,
+        "the peer does not bind TLS 1.2 sessions to their handshake",
+        "let the peer speak TLS 1.3, or the extended master secret (RFC 7627)",
+    )
+    NO_COMMON_SUITE = (
+        _Alert.HANDSHAKE_FAILURE,
+        "no cipher suite in common",
+        "let the other side speak TLS 1.3, or ECDHE with AES-GCM or ChaCha20-Poly1305 in TLS 1.2",
+    )
+    NO_COMMON_GROUP = (
+        _Alert.HANDSHAKE_FAILURE,
+        "no key exchange group in common",
+        "let one of the two have a group of the other's (`groups=` restricts them)",
+    )
+    NO_COMMON_PSK = (
+        _Alert.HANDSHAKE_FAILURE,
+        "no pre-shared key in common, and no certificate here",
+        "give both sides the same pre-shared key under the same identity, or this server a certificate",
+    )
+    NO_COMMON_SCHEME = (
+        _Alert.HANDSHAKE_FAILURE,
+        "no signature scheme in common",
+        "give the server a certificate for a key that the client's signature schemes are for, such as ECDSA on P-256",
+    )
+    NO_FITTING_CREDENTIAL = (
+        _Alert.HANDSHAKE_FAILURE,
+        "no credential here is one that the client can take",
+        "give the server a certificate of another kind or CA as well",
+    )
+    UNKNOWN_SERVER_NAME = (
+        _Alert.UNRECOGNIZED_NAME,
+        "no server of the name asked for",
+        "give the server a configuration for that name, or ask for one that it has",
+    )
+    NO_COMMON_ALPN = (
+        _Alert.NO_APPLICATION_PROTOCOL,
+        "no application protocol in common",
+        "name a protocol of the client's in the server's `alpn=`, or none at all",
+    )
 
 
 class CertificateProblem(_Reason):
@@ -201,21 +246,38 @@ class CertificateProblem(_Reason):
 class TLSError(Exception):
     """The base of everything that trustls raises.
 
-    `alert` is the alert that this side sends for it, or None where none is sent.
+    Attributes:
+        alert: the alert that this side sends for it, or None where none is sent.
+        expected: what was expected, in a few words; empty where there is nothing to compare.
+        found: what was there instead, in a few words.
+        remedy: what the operator of either side does about it; empty where nothing can be advised.
     """
 
     alert: AlertDescription | None = None
+    expected: str = ""
+    found: str = ""
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        said = super().__str__()
+        return f"{said}; to mend it: {self.remedy}" if self.remedy else said
 
 
 class _ReasonedError(TLSError):
-    def __init__(self, reason: _Reason, detail: str = "") -> None:
+    def __init__(
+        self, reason: _Reason, detail: str = "", *, expected: str = "", found: str = "", remedy: str = ""
+    ) -> None:
         self.reason = reason
         self.detail = detail
         self.alert = reason.alert
+        self.expected = expected
+        self.found = found
+        self.remedy = remedy or reason.remedy
         super().__init__(f"{reason.sentence}: {detail}" if detail else reason.sentence)
 
-    def __reduce__(self) -> tuple[type[_ReasonedError], tuple[Any, ...]]:
-        return type(self), (self.reason, self.detail)
+    def __reduce__(self) -> tuple[Any, ...]:
+        particulars = {name: getattr(self, name) for name in ("expected", "found", "remedy")}
+        return type(self), (self.reason, self.detail), particulars
 
 
 class PeerMisbehaved(_ReasonedError):
@@ -236,8 +298,10 @@ class PeerIncompatible(_ReasonedError):
 
     reason: Incompatibility
 
-    def __init__(self, reason: Incompatibility, detail: str = "") -> None:
-        super().__init__(reason, detail)
+    def __init__(
+        self, reason: Incompatibility, detail: str = "", *, expected: str = "", found: str = "", remedy: str = ""
+    ) -> None:
+        super().__init__(reason, detail, expected=expected, found=found, remedy=remedy)
 
 
 class CertificateRejected(_ReasonedError):
@@ -248,9 +312,6 @@ class CertificateRejected(_ReasonedError):
         detail: the same in words, with the particulars.
         failures: what was found on each path that was tried: a `trust.path.PathFailure` for each.
         certificate: the `Certificate` that is at fault, which may be a CA's; None when it is no single one.
-        expected: what the check asks for, in a few words; empty where there is nothing to compare.
-        found: what was there instead, in a few words.
-        remedy: what the operator of either side does about it; empty where nothing can be advised.
     """
 
     reason: CertificateProblem
@@ -266,16 +327,9 @@ class CertificateRejected(_ReasonedError):
         found: str = "",
         remedy: str = "",
     ) -> None:
-        super().__init__(reason, detail)
+        super().__init__(reason, detail, expected=expected, found=found, remedy=remedy)
         self.failures = failures
         self.certificate = certificate
-        self.expected = expected
-        self.found = found
-        self.remedy = remedy
-
-    def __str__(self) -> str:
-        said = super().__str__()
-        return f"{said}; to mend it: {self.remedy}" if self.remedy else said
 
     def __reduce__(self) -> tuple[Any, ...]:
         particulars = {name: getattr(self, name) for name in ("certificate", "expected", "found", "remedy")}
@@ -299,6 +353,7 @@ class AlertReceived(TLSError):
             self.description = None
             name = f"unknown alert {description}"
         meaning = _RECEIVED_MEANING.get(description)
+        self.remedy = _RECEIVED_REMEDY.get(description, "")
         super().__init__(f"the peer sent the alert {name}" + (f": {meaning}" if meaning else ""))
 
     def __reduce__(self) -> tuple[type[AlertReceived], tuple[int]]:
@@ -313,16 +368,17 @@ class CertificateRejectedByPeer(CertificateRejected, AlertReceived):
     server had asked for. `code` and `description` are the alert's.
     """
 
-    def __init__(self, code: int, detail: str = "") -> None:
-        reason, remedy = _REFUSALS.get(code, (CertificateProblem.NOT_ACCEPTED, ""))
-        CertificateRejected.__init__(self, reason, detail, remedy=remedy)
+    def __init__(self, code: int, detail: str = "", *, remedy: str = "") -> None:
+        reason, usual = _REFUSALS.get(code, (CertificateProblem.NOT_ACCEPTED, ""))
+        CertificateRejected.__init__(self, reason, detail)
         AlertReceived.__init__(self, code)
+        self.remedy = remedy or usual
         self.alert = None  # An alert is not answered with another.
         if detail:
             self.args = (f"{self.args[0]}; {detail}",)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.code, self.detail)
+        return type(self), (self.code, self.detail), {"remedy": self.remedy}
 
 
 class UnexpectedEOF(TLSError, EOFError):
@@ -390,15 +446,28 @@ _RECEIVED_MEANING: dict[int, str] = {
     _Alert.DECRYPT_ERROR: "a signature or Finished message did not verify there",
 }
 
-_REFUSALS: dict[int, tuple[CertificateProblem, str]] = {
+# For alerts that are about no certificate.
+_RECEIVED_REMEDY: dict[int, str] = {
     _Alert.HANDSHAKE_FAILURE: (
-        CertificateProblem.NONE_PRESENTED,
-        "give this side a credential of an authority that the peer accepts",
+        "see which versions, cipher suites, groups and signature schemes the peer allows, and give both sides some in "
+        "common; its log may say which it misses"
     ),
-    _Alert.CERTIFICATE_REQUIRED: (
-        CertificateProblem.NONE_PRESENTED,
-        "give this side a credential of an authority that the peer accepts",
-    ),
+    _Alert.INSUFFICIENT_SECURITY: "the peer's log says what is too weak for it",
+    _Alert.PROTOCOL_VERSION: Incompatibility.NO_COMMON_VERSION.remedy,
+    _Alert.NO_APPLICATION_PROTOCOL: "offer a protocol that the peer speaks with `alpn=`, or none at all",
+    _Alert.UNRECOGNIZED_NAME: "ask for a name that the server has, or give it a configuration for this one",
+    _Alert.UNKNOWN_PSK_IDENTITY: "give both sides the same pre-shared key under the same identity",
+    _Alert.INTERNAL_ERROR: "the peer's log says what went wrong there",
+}
+
+_NO_CREDENTIAL: tuple[CertificateProblem, str] = (
+    CertificateProblem.NONE_PRESENTED,
+    "give this side a credential of an authority that the peer accepts, with the intermediate CAs in between",
+)
+
+_REFUSALS: dict[int, tuple[CertificateProblem, str]] = {
+    _Alert.HANDSHAKE_FAILURE: _NO_CREDENTIAL,
+    _Alert.CERTIFICATE_REQUIRED: _NO_CREDENTIAL,
     _Alert.UNKNOWN_CA: (
         CertificateProblem.UNKNOWN_ISSUER,
         "send the intermediates along, use a certificate of a CA that the peer trusts, or have the peer trust this CA",

@@ -58,9 +58,9 @@ def test_reserved_alerts_are_never_sent() -> None:
     ids=["misbehaved", "decode", "incompatible", "certificate"],
 )
 def test_failure_says_its_sentence_and_the_particulars(make: type[TLSError], said: str) -> None:
-    assert str(make("")) == said
+    assert str(make("")).partition("; to mend it: ")[0] == said
     failure = make("CN=alice")
-    assert str(failure) == f"{said}: CN=alice"
+    assert str(failure).partition("; to mend it: ")[0] == f"{said}: CN=alice"
     assert failure.alert is not None
     for again in (pickle.loads(pickle.dumps(failure)), copy.copy(failure)):
         assert type(again) is type(failure)

@@ -24,6 +24,8 @@ from tests.trust.issuing import CLIENT, DAY, NOW, SERVER, Issued, authority, dns
 from trustls import (
     AlertReceived,
     Authorize,
+    CertificateProblem,
+    CertificateRejectedByPeer,
     ClientAuth,
     ClientConfig,
     ClientConnection,
@@ -50,11 +52,10 @@ OTHER_ROOT: Final = authority("CN=Other Root")
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One row: what is wrong, how to make it happen, and what mends it, where neither side says that itself."""
+    """One row: what is wrong, and how to make it happen."""
 
     title: str
     make: Callable[[], Pair]
-    remedy: str = ""
 
 
 def store(*roots: Issued) -> RootCertStore:
@@ -206,6 +207,24 @@ def plain_http() -> Pair:
     return Pair(client=pair.client, server=server)
 
 
+def hung_up() -> Pair:
+    pair = Pair(
+        client=ClientConnection(ClientConfig(roots=store(SERVER_ROOT), now=lambda: NOW), "server.example"),
+        server=ServerConnection(ServerConfig(credentials=[credential(server_leaf())], now=lambda: NOW)),
+    )
+    with contextlib.suppress(TLSError):
+        pair.server.receive_eof()
+    return pair
+
+
+def suites_of_rsa() -> Pair:
+    suites = ["TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"]
+    return met(
+        client_options={"versions": ["1.2"], "suites": suites},
+        server_options={"suites": [*suites, "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"]},
+    )
+
+
 FAILURES: Final = (
     Failure("The client has no certificate", met),
     Failure(
@@ -300,19 +319,26 @@ FAILURES: Final = (
             server_name="other.example",
             server_options={"choose_config": ServerNames({}, refuse_others=True)},
         ),
-        "give the server a configuration for that name, or ask for one that it has",
     ),
     Failure(
         "No TLS version in common",
         lambda: met(client_options={"versions": ["1.3"]}, server_options={"versions": ["1.2"]}),
-        "let one of the two speak the other's version: `versions=` restricts them",
+    ),
+    Failure(
+        "No key exchange group in common",
+        lambda: met(client_options={"groups": ["secp384r1"]}, server_options={"groups": ["x25519"]}),
+    ),
+    Failure("A TLS 1.2 client has cipher suites for RSA only, and the server an ECDSA key", suites_of_rsa),
+    Failure(
+        "The client's key is of a kind that the server does not verify",
+        lambda: met(client_chain=(alice(),), server_options={"signature_schemes": ["ed25519", "rsa_pss_rsae_sha256"]}),
     ),
     Failure(
         "No application protocol in common",
         lambda: met(client_options={"alpn": ["h2"]}, server_options={"alpn": ["http/1.1"]}),
-        "name a protocol of the client's in the server's `alpn=`, or none at all",
     ),
-    Failure("Somebody speaks plain HTTP to the server", plain_http, "use https:// in the address"),
+    Failure("Somebody speaks plain HTTP to the server", plain_http),
+    Failure("The client hangs up in the middle of the handshake: a port scanner, say, or a health check", hung_up),
 )
 
 
@@ -334,7 +360,9 @@ def told(failure: Failure) -> Told:
     server, client = pair.server.failure, pair.client.failure
     assert server is not None, f"{failure.title}: the server is content"
     refusing = client if isinstance(server, AlertReceived) else server
-    return Told(_said(server), _said(client), getattr(refusing, "remedy", "") or failure.remedy)
+    if isinstance(client, CertificateRejectedByPeer) and client.reason is CertificateProblem.NONE_PRESENTED:
+        refusing = client  # It knows why it sent none.
+    return Told(_said(server), _said(client), "" if refusing is None else refusing.remedy)
 
 
 def table() -> str:

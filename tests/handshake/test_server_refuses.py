@@ -204,7 +204,7 @@ def test_server_has_no_version_in_common(
         PeerIncompatible,
         server=server_config(versions=allowed),
     )
-    assert sentence.endswith(spoken)
+    assert f"{spoken};" in sentence
 
 
 @pytest.mark.parametrize("versions", [None, (ProtocolVersion.TLS1_2,)], ids=repr)
@@ -245,12 +245,12 @@ def test_server_reads_the_hello_of_a_tls12_client_and_says_what_is_missing(
         (
             {"cipher_suites": (CipherSuite(0x0A0A), CipherSuite(0x1304))},
             Incompatibility.NO_COMMON_SUITE,
-            "the client offers 0x0a0a, 0x1304",
+            "the client offers 0x1304, this server takes TLS_AES_256_GCM_SHA384, ",
         ),
         (
             {"supported_groups": (NamedGroup(0x0A0A), NamedGroup.X448), "key_share": ()},
             Incompatibility.NO_COMMON_GROUP,
-            "the client offers 0x0a0a, x448",
+            "the client offers x448, this server takes X25519MLKEM768, x25519, ",
         ),
         (
             {"signature_algorithms": (SignatureScheme.ED25519, SignatureScheme(0x0A0A))},
@@ -262,7 +262,11 @@ def test_server_reads_the_hello_of_a_tls12_client_and_says_what_is_missing(
             Incompatibility.NO_COMMON_SCHEME,
             "rsa_pkcs1_sha256",
         ),
-        ({"alpn": (b"h3", b"spdy/3")}, Incompatibility.NO_COMMON_ALPN, "the client offers b'h3', b'spdy/3'"),
+        (
+            {"alpn": (b"h3", b"spdy/3")},
+            Incompatibility.NO_COMMON_ALPN,
+            "the client offers h3, spdy/3, this server takes h2",
+        ),
     ],
     ids=["suites", "groups", "schemes", "schemes of TLS 1.2", "alpn"],
 )

@@ -43,6 +43,7 @@ _OVERHEAD: Final = HEADER_LENGTH + 1 + 16
 _SINGLE: Final = 1 << 13
 
 Data = bytes | bytearray | memoryview
+_HUNG_UP: Final = "see in the peer's log why it hung up; port scanners and health checks without TLS do so as well"
 
 
 class Connection(RecordIntake):
@@ -152,8 +153,14 @@ class Connection(RecordIntake):
             UnexpectedEOF: the peer sent no close_notify before, so that data may be missing (RFC 9846 6.1).
         """
         if self._failure is None and not self._peer_closed:
-            what = "during the handshake" if self.handshaking else "without a close_notify"
-            self._fail(UnexpectedEOF(f"the transport ended {what}{self._told_at_eof()}"))
+            if self.handshaking:
+                awaited = self._awaited()
+                when = f"during the handshake{f', before the {awaited} of the peer had come' if awaited else ''}"
+            else:
+                when = "without a close_notify"
+            error = UnexpectedEOF(f"the transport ended {when}{self._told_at_eof()}")
+            error.remedy = _HUNG_UP if self.handshaking else ""
+            self._fail(error)
         self._raise_failure()
 
     def send(self, data: Data) -> None:
@@ -422,7 +429,7 @@ class ClientConnection(Connection):
         # RFC 5246 7.2.2: TLS 1.2 has no alert of its own for a certificate that is missing.
         missing = alert == AlertDescription.HANDSHAKE_FAILURE and self._tls12 and answer.credential is None
         if answer.answered and (missing or is_about_certificates(alert)):
-            return CertificateRejectedByPeer(alert, answer.told())
+            return CertificateRejectedByPeer(alert, answer.told(), remedy=answer.advised())
         return AlertReceived(alert)
 
     def _may_change_cipher_spec(self) -> bool:

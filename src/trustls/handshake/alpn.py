@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from trustls.errors import Incompatibility, PeerIncompatible
+from collections.abc import Sequence
+
+from trustls.errors import Incompatibility
+from trustls.handshake.disagreement import nothing_in_common
 from trustls.handshake.parameters import ServerParameters
 from trustls.wire.messages import ClientHello
+from trustls.wire.names import shown
 
 
 def chosen_alpn(server: ServerParameters, hello: ClientHello) -> bytes | None:
@@ -14,4 +18,8 @@ def chosen_alpn(server: ServerParameters, hello: ClientHello) -> bytes | None:
     for protocol in server.alpn:
         if protocol in hello.alpn:
             return protocol
-    raise PeerIncompatible(Incompatibility.NO_COMMON_ALPN, f"the client offers {', '.join(map(repr, hello.alpn[:16]))}")
+    raise nothing_in_common(Incompatibility.NO_COMMON_ALPN, _shown(hello.alpn), _shown(server.alpn))
+
+
+def _shown(protocols: Sequence[bytes]) -> list[str]:
+    return [shown(protocol.decode("utf-8", "backslashreplace")) for protocol in protocols]

@@ -223,7 +223,7 @@ def require_certificate(client_auth: ClientAuth, version: ProtocolVersion) -> No
             f"this server requires a client certificate, and the client answered with none; {named}",
             expected="a client certificate" + (f" of {listed}{more}" if names else ""),
             found="none",
-            remedy="give the client a certificate and key of one of these, and check that it sends it"
+            remedy="give the client a certificate and key of one of these authorities, and check that it sends it"
             if names
             else "give the client a certificate and key, and check that it sends it",
         )

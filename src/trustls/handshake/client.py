@@ -142,5 +142,8 @@ def _check_older_version(client: ClientParameters, answer: ServerHello) -> None:
     if answer.legacy_version != ProtocolVersion.TLS1_2 or ProtocolVersion.TLS1_2 not in client.versions:
         offered = ", ".join(map(str, client.versions))
         raise PeerIncompatible(
-            Incompatibility.NO_COMMON_VERSION, f"the server chose {answer.legacy_version}, this client speaks {offered}"
+            Incompatibility.NO_COMMON_VERSION,
+            f"the server chose {answer.legacy_version}, this client speaks {offered}",
+            expected=offered,
+            found=str(answer.legacy_version),
         )

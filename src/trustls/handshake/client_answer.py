@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from trustls.identity.credential import Credential
+from trustls.identity.misfit import MisfitCause
 from trustls.identity.request import CredentialRequest
 from trustls.values import dataclass
 from trustls.wire.names import brief
@@ -48,10 +49,31 @@ class ClientAnswer:
             if self.credential.matches_issuer(request):
                 return presented
             # A fallback, or a callback's choice.
-            listed = ", ".join(map(brief, request.authorities[:_MAX_LISTED]))
-            return f"{presented}, which is of none of the authorities that the server named: {listed}"
+            return f"{presented}, which is of none of the authorities that the server named: {_authorities(request)}"
         if not self.available:
             return "this client presented no certificate, for it has none"
         reasons = [f"{one.certificate.title}: {one.fits(request) or 'not chosen'}" for one in self.available]
         more = f"; and {len(reasons) - _MAX_LISTED} more" if len(reasons) > _MAX_LISTED else ""
         return f"this client presented no certificate: {'; '.join(reasons[:_MAX_LISTED])}{more}"
+
+    def advised(self) -> str:
+        """What would have made this client present a certificate; empty when it did."""
+        request = self.request
+        if request is None or not self.answered or self.credential is not None:
+            return ""
+        wanted = f"a certificate issued by {_authorities(request)}" if request.authorities else "a certificate"
+        if not self.available:
+            return f"give this client {wanted}, and its key"
+        causes = [misfit.cause for one in self.available if (misfit := one.misfit(request)) is not None]
+        if len(causes) < len(self.available):
+            return "let this client's choose_credential choose one"
+        if MisfitCause.ISSUER_NOT_NAMED in causes:
+            return "let the server name the CA, or make the credential without must_match_issuer"
+        if MisfitCause.ISSUER not in causes:
+            return "give this client a certificate whose key signs as the server accepts it"
+        return f"give this client {wanted}; if its own CA stands below one that was named, put that CA into the chain"
+
+
+def _authorities(request: CredentialRequest) -> str:
+    more = len(request.authorities) - _MAX_LISTED
+    return ", ".join(map(brief, request.authorities[:_MAX_LISTED])) + (f" and {more} more" if more > 0 else "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from trustls.errors import Incompatibility, InternalError, Misbehaviour, PeerIncompatible, PeerMisbehaved
 from trustls.handshake.client_hello_info import client_hello_info
+from trustls.handshake.disagreement import listed
 from trustls.handshake.established import Established
 from trustls.handshake.flow import Flow
 from trustls.handshake.parameters import ChooseParameters, ServerParameters
@@ -61,7 +62,10 @@ def _chosen_version(server: ServerParameters, hello: ClientHello) -> ProtocolVer
             ):
                 raise PeerMisbehaved(Misbehaviour.BAD_COMPRESSION)
             return version
+    spoken, ours = listed(versions), listed(server.versions)
     raise PeerIncompatible(
         Incompatibility.NO_COMMON_VERSION,
-        f"the client speaks {', '.join(map(str, versions))}, this server {', '.join(map(str, server.versions))}",
+        f"the client speaks {spoken}, this server {ours}",
+        expected=ours,
+        found=spoken,
     )

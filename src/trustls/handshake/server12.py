@@ -15,6 +15,7 @@ from trustls.handshake.authentication import (
 )
 from trustls.handshake.authentication12 import check_signature12, send_certificate12
 from trustls.handshake.binding import server_binding
+from trustls.handshake.disagreement import nothing_in_common
 from trustls.handshake.established import ConnectionInfo, Established
 from trustls.handshake.flow import Flow
 from trustls.handshake.key_log import log_master_secret
@@ -263,7 +264,7 @@ async def _choose(flow: Flow, server: ServerParameters, hello: ClientHello) -> _
     return _Choice(
         credential=credential,
         scheme=scheme,
-        suite=_chosen_suite(suites, credential),
+        suite=_chosen_suite(hello, suites, credential),
         group=group,
         alpn=chosen_alpn(server, hello),
         extended=bool(hello.extended_master_secret),
@@ -281,21 +282,30 @@ def _credentials_with_suite(
 ) -> tuple[Credential, ...]:
     """The credentials for whose kind of key there is one of `suites`."""
     kinds = {suite.signs_with_rsa for suite in suites}
-    usable = tuple([item for item in server.current_credentials() if item.signs_with_rsa in kinds])
+    held = server.current_credentials()
+    usable = tuple([item for item in held if item.signs_with_rsa in kinds])
     if not usable:
-        raise PeerIncompatible(
-            Incompatibility.NO_COMMON_SUITE, f"the client offers {', '.join(map(str, hello.cipher_suites[:16]))}"
+        here = {item.signs_with_rsa for item in held}
+        raise nothing_in_common(
+            Incompatibility.NO_COMMON_SUITE,
+            hello.cipher_suites,
+            [item.suite for item in server.provider.suites12 if item.signs_with_rsa in here],
+            remedy=f"give this server a certificate with {'an RSA' if True in kinds else 'an ECDSA'} key as well"
+            if kinds
+            else "",
         )
     return usable
 
 
-def _chosen_suite(suites: tuple[SuiteAlgorithms12, ...], credential: Credential) -> SuiteAlgorithms12:
+def _chosen_suite(
+    hello: ClientHello, suites: tuple[SuiteAlgorithms12, ...], credential: Credential
+) -> SuiteAlgorithms12:
     """The first suite that goes with the credential's key."""
     with_rsa = credential.signs_with_rsa
     for suite in suites:
         if suite.signs_with_rsa == with_rsa:
             return suite
-    raise PeerIncompatible(Incompatibility.NO_COMMON_SUITE)
+    raise nothing_in_common(Incompatibility.NO_COMMON_SUITE, hello.cipher_suites, [item.suite for item in suites])
 
 
 def _chosen_group(server: ServerParameters, hello: ClientHello) -> KeyExchangeGroup:
@@ -304,7 +314,8 @@ def _chosen_group(server: ServerParameters, hello: ClientHello) -> KeyExchangeGr
     for item in server.provider.ecdhe_groups:
         if item.group in offered:
             return item
-    raise PeerIncompatible(Incompatibility.NO_COMMON_GROUP, f"the client offers {', '.join(map(str, offered[:16]))}")
+    ours = [item.group for item in server.provider.ecdhe_groups]
+    raise nothing_in_common(Incompatibility.NO_COMMON_GROUP, offered, ours)
 
 
 def _server_hello(

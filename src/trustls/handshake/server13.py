@@ -21,6 +21,7 @@ from trustls.handshake.authentication import (
     send_certificate_request,
     server_credential,
 )
+from trustls.handshake.disagreement import nothing_in_common
 from trustls.handshake.established import ConnectionInfo, Established
 from trustls.handshake.flow import Flow
 from trustls.handshake.key_log import log_early_secret, log_handshake_secrets, log_traffic_secrets
@@ -237,8 +238,8 @@ def _common_suites(server: ServerParameters, offer: _Offer) -> tuple[SuiteAlgori
     ours = server.provider.suites_by_name
     common = tuple([ours[suite] for suite in offer.hello.cipher_suites if suite in ours])
     if not common:
-        raise PeerIncompatible(
-            Incompatibility.NO_COMMON_SUITE, f"the client offers {', '.join(map(str, offer.hello.cipher_suites[:16]))}"
+        raise nothing_in_common(
+            Incompatibility.NO_COMMON_SUITE, offer.hello.cipher_suites, [item.suite for item in server.provider.suites]
         )
     return common
 
@@ -281,9 +282,8 @@ def _chosen_group(server: ServerParameters, offer: _Offer) -> KeyExchangeGroup:
     for item in server.provider.groups:
         if item.group in offer.groups:
             return item
-    raise PeerIncompatible(
-        Incompatibility.NO_COMMON_GROUP, f"the client offers {', '.join(map(str, offer.groups[:16]))}"
-    )
+    ours = [item.group for item in server.provider.groups]
+    raise nothing_in_common(Incompatibility.NO_COMMON_GROUP, offer.groups, ours)
 
 
 async def _retry(

@@ -98,8 +98,10 @@ def misfits(
     if set(request.signature_schemes).isdisjoint(schemes):
         yield Misfit(
             MisfitCause.SIGNATURE_SCHEME,
-            f"its key signs with {listed(schemes) or 'nothing'}, and the peer accepts "
-            f"{listed(request.signature_schemes) or 'nothing'} in {version}",
+            f"its key signs with {listed(schemes)}, and the peer accepts "
+            f"{listed(request.signature_schemes) or 'nothing'} in {version}"
+            if schemes
+            else f"no signature scheme of {version} is for a key like its own",
             hard=True,
         )
     if request.certificate_types and able.kind not in request.certificate_types:

@@ -87,10 +87,14 @@ def leaf_fault(leaf: Certificate, purpose: Purpose, second: int, profile: Profil
         if not usage & _DIGITAL_SIGNATURE:
             return Fault(
                 CertificateProblem.WRONG_KEY_USAGE,
-                f"{purpose.bearer} {leaf.title} lacks digitalSignature",
+                f"{purpose.bearer} {leaf.title} {'is that of a CA, and ' if leaf.is_ca else ''}lacks digitalSignature",
                 expected="digitalSignature",
                 found=_usages(usage),
-                remedy=f"issue {leaf.title} anew with digitalSignature in keyUsage",
+                # A root may be pinned as a leaf; more often the CA's certificate was taken for one that it issued.
+                remedy=f"use a certificate that {leaf.title} issued; or, to pin this one, issue it anew with "
+                "digitalSignature in keyUsage"
+                if leaf.is_ca
+                else f"issue {leaf.title} anew with digitalSignature in keyUsage",
             )
         if usage & _KEY_CERT_SIGN and not leaf.is_ca:
             # RFC 5280 4.2.1.9: no keyCertSign without cA.
