@@ -254,8 +254,9 @@ def test_a_handshake_that_fails_before_a_certificate_is_asked_for(desk: Desk) ->
     newest, older = report["client"]["handshakes"]
     assert newest["accepted"]
     assert (older["refusal"]["by"], older["refusal"]["reason"]) == ("handshake", "NO_COMMON_SCHEME")
-    assert (older["sent"], older["path"], older["remedies"]) == (None, None, [])
-    assert "The server asked for no certificate." in desk.check(arguments).stdout
+    assert (older["sent"], older["path"]) == (None, None)
+    assert older["remedies"] == [older["refusal"]["remedy"]]
+    assert "It ends before the server asks for a certificate." in desk.check(arguments).stdout
 
 
 def test_a_client_without_a_fitting_certificate_is_let_in_where_none_is_required(desk: Desk) -> None:
@@ -667,3 +668,22 @@ def test_help_has_examples() -> None:
     result = run("check", "--help")
     assert result.returncode == 0
     assert "\n    trustls check --client-ca" in result.stdout
+
+
+def test_nothing_in_common_is_nobodys_refusal_and_has_a_remedy(tmp_path: Path) -> None:
+    root = Authority.create("Post-quantum CA")
+    root.write(tmp_path, "ca")
+    root.issue_server("localhost", key_type="ml-dsa-44").write(tmp_path, "ml")
+    arguments = [
+        *("check", "--server-cert", tmp_path / "ml.pem", "--server-key", tmp_path / "ml-key.pem"),
+        *("--server-roots", tmp_path / "ca.pem", "--server-name", "localhost", "--tls", "1.2"),
+    ]
+    result = run(*arguments)
+    assert result.returncode == 1, result.stderr
+    assert "the handshake fails: no signature scheme in common" in result.stdout
+    assert "then sees" not in result.stdout
+    assert "→ ml: give the server a certificate for a key" in result.stdout
+    refusal = json.loads(run(*arguments, "--json").stdout)["server"]["handshakes"][0]["refusal"]
+    assert (refusal["by"], refusal["reason"]) == ("handshake", "NO_COMMON_SCHEME")
+    assert refusal["remedy"].startswith("give the server a certificate")
+    assert "to mend it" not in refusal["sentence"]

@@ -6,6 +6,7 @@ import importlib.util
 import shlex
 import socket
 import stat
+import struct
 import subprocess
 from collections.abc import Callable
 from importlib.machinery import ModuleSpec
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+import trustls
 import trustls.cli
 from tests.cli.command import COMMAND
 from tests.cli.command import trustls as run
@@ -54,7 +56,18 @@ def test_version() -> None:
         ("connect localhost:http", "'http' is no port"),
         ("connect localhost:1 --ca /nowhere.pem", "does not exist"),
         ("connect localhost:1 --ca {pki}/alice-key.pem", "alice-key.pem"),
-        ("connect localhost:1 --cert {pki}/alice.pem", "private key"),
+        (
+            "connect localhost:1 --cert {pki}/alice.pem",
+            "There is no private key in {pki}/alice.pem: name its file with --key",
+        ),
+        ("connect https://localhost:1/", "leave out https://"),
+        ("connect localhost:1 --cert {pki}/alice.pem --key {pki}/alice.pem", "and it holds CERTIFICATE"),
+        ("connect localhost:1 --cert {pki}/alice-key.pem --key {pki}/alice-key.pem", "and it holds PRIVATE KEY"),
+        (
+            "connect localhost:1 --ca /dev/null",
+            "there is no certificate in /dev/null: expected -----BEGIN CERTIFICATE-----, and it is empty",
+        ),
+        ("connect localhost:1 --password-file {pki}/none", "Invalid value for '--password-file'"),
         ("connect localhost:1 --cert {pki}/alice.pem --cert {pki}/ca.pem --key {pki}/ca-key.pem", "come in pairs"),
         ("connect localhost:1 --cert {pki}/alice.pem --key {pki}/ca-key.pem", "does not belong"),
         ("serve {server} --no-hints", "need a --client-ca"),
@@ -71,7 +84,7 @@ def test_wrong_usage_is_exit_code_2_and_a_sentence(arguments: str, sentence: str
     server = f"--cert {pki}/server.pem --key {pki}/server-key.pem"
     result = run(*shlex.split(arguments.format(pki=pki, server=server)))
     assert (result.returncode, result.stdout) == (2, ""), result.stderr
-    assert sentence in result.stderr
+    assert sentence.format(pki=pki) in result.stderr
 
 
 def test_no_server_there_is_exit_code_3(pki: Path) -> None:
@@ -106,6 +119,77 @@ def test_a_server_that_does_not_speak_tls_is_exit_code_1(pki: Path) -> None:
             _, stderr = command.communicate(timeout=15)
     assert command.returncode == 1
     assert "does not look like TLS" in stderr
+
+
+def meet(pki: Path, *options: str, serve: Callable[[socket.socket], None]) -> tuple[int, str]:
+    """The exit code and standard error of `connect`, against a server that does this with the connection."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(10)
+        port = listening.getsockname()[1]
+        command = subprocess.Popen(
+            [*COMMAND, "connect", f"127.0.0.1:{port}", "--ca", pki / "ca.pem", *options],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        connection, _ = listening.accept()
+        with connection:
+            connection.settimeout(10)
+            connection.recv(1 << 16)
+            serve(connection)
+        _, stderr = command.communicate(timeout=15)
+    return command.returncode, stderr
+
+
+def test_server_that_hangs_up_during_the_handshake_is_a_sentence_and_exit_code_1(pki: Path) -> None:
+    code, stderr = meet(pki, serve=lambda connection: connection.shutdown(socket.SHUT_WR))
+    assert stderr.startswith("trustls: the transport ended during the handshake, before the ServerHello or")
+    assert code == 1, "it is no Ctrl-C"
+
+
+def test_server_that_resets_the_handshake_was_reached(pki: Path) -> None:
+    def reset(connection: socket.socket) -> None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    code, stderr = meet(pki, serve=reset)
+    assert "broke the connection off during the handshake" in stderr
+    assert "no connection" not in stderr
+    assert code == 3
+
+
+def test_server_that_ends_without_close_notify_is_told(pki: Path) -> None:
+    config = trustls.ServerConfig(
+        credentials=[trustls.Credential.from_pem(chain=pki / "server.pem", key=pki / "server-key.pem")]
+    )
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(10)
+        command = subprocess.Popen(
+            [*COMMAND, "connect", f"127.0.0.1:{listening.getsockname()[1]}", "--ca", pki / "ca.pem", "-q"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        raw, _ = listening.accept()
+        with trustls.TLSSocket(raw, trustls.ServerConnection(config), handshake_timeout=10) as tls:
+            tls.handshake()
+            tls.sendall(b"cut sh")
+            raw.shutdown(socket.SHUT_WR)
+            out, stderr = command.communicate(timeout=15)
+    assert out == b"cut sh"
+    assert b"without a close_notify" in stderr
+    assert command.returncode == 1
+
+
+def test_disk_that_is_full_is_not_the_networks_fault(pki: Path) -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("there is no /dev/full here")
+    with full.open("wb") as out:
+        command = [*COMMAND, "check", "--client-ca", pki / "ca.pem", "--json"]
+        result = subprocess.run(command, stdout=out, stderr=subprocess.PIPE, timeout=20, check=False)
+    assert b"Traceback" not in result.stderr
+    assert result.returncode == 2, result.stderr
 
 
 def test_pki_makes_a_chain_that_openssl_accepts(tmp_path: Path, require_peer: Callable[[str], str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import os
+import shlex
 import signal
 import socket
 import stat
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import IO
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 
 from tests.cli.command import COMMAND, SECONDS, serving
 from tests.cli.command import trustls as run
@@ -277,3 +279,37 @@ def test_port_in_use_is_exit_code_3(pki: Path) -> None:
         result = run("serve", "--cert", pki / "server.pem", "--key", pki / "server-key.pem", "--port", port)
     assert result.returncode == 3
     assert "in use" in result.stderr
+
+
+@pytest.mark.parametrize("reload", [(), ("--reload",)], ids=["", "reload"])
+def test_encrypted_keys_are_opened_with_the_first_line_of_a_file(
+    reload: tuple[str, ...], pki: Path, tmp_path: Path
+) -> None:
+    for name in ("server", "alice"):
+        key = serialization.load_pem_private_key((pki / f"{name}-key.pem").read_bytes(), None)
+        how = serialization.BestAvailableEncryption(b"open sesame")
+        pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, how)
+        (tmp_path / f"{name}-key.pem").write_bytes(pem)
+    (tmp_path / "password").write_bytes(b"open sesame\r\n")
+    own = ("--cert", pki / "alice.pem", "--key", tmp_path / "alice-key.pem")
+    password = ("--password-file", tmp_path / "password")
+    (tmp_path / "server.pem").write_bytes((pki / "server.pem").read_bytes())
+    with serving(tmp_path, "--client-ca", pki / "ca.pem", *password, *reload) as server:
+        connect = ("connect", server.address, "--ca", pki / "ca.pem", "-q", *own)
+        assert "alice-key.pem is encrypted: give its password" in run(*connect).stderr
+        (tmp_path / "wrong").write_bytes(b"shut sesame\n")
+        wrong = run(*connect, "--password-file", tmp_path / "wrong")
+        assert (wrong.returncode, "the password is wrong" in wrong.stderr) == (2, True), wrong.stderr
+        # From standard input, what stands behind the first line is data for the server.
+        echoed = run(*connect, "--password-file", "-", stdin=b"open sesame\nhello")
+        assert (echoed.returncode, echoed.stdout) == (0, "hello"), echoed.stderr
+
+
+def test_closed_standard_input_has_no_password_in_it(pki: Path) -> None:
+    command = shlex.join([*COMMAND, "check", "--client-ca", f"{pki}/ca.pem", "--cert", f"{pki}/alice.pem"])
+    result = subprocess.run(
+        ["sh", "-c", f"{command} --password-file - <&-"], capture_output=True, timeout=20, check=False
+    )
+    assert b"Traceback" not in result.stderr
+    assert b"standard input cannot be read" in result.stderr
+    assert result.returncode == 2

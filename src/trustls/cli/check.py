@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import IO, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import click
 
@@ -94,9 +94,7 @@ def _server_roots(_context: click.Context, _parameter: click.Parameter, values: 
 @click.option(
     "--p12", "p12s", type=options.pem_file, multiple=True, help="A client chain and key in PKCS#12. Repeatable."
 )
-@click.option(
-    "--password-file", type=click.File("rb"), help="What opens encrypted keys is its first line; - for standard input."
-)
+@options.password_option
 @click.option(
     "--server-roots",
     multiple=True,
@@ -126,7 +124,7 @@ def check(
     certs: tuple[Path, ...],
     keys: tuple[Path, ...],
     p12s: tuple[Path, ...],
-    password_file: IO[bytes] | None,
+    password: bytes | None,
     server_roots: tuple[str, ...],
     server_name: str | None,
     versions: tuple[str, ...],
@@ -169,7 +167,8 @@ def check(
     _check_usage({"--server-roots": server_roots}, needs=("--server-cert", server_cert))
     _check_usage({"--server-name": server_name}, needs=("--server-roots", server_roots))
     _check_usage(
-        {"--password-file": password_file}, needs=("--cert, --p12 or --server-cert", certs or p12s or server_cert)
+        {"--password-file": password is not None},
+        needs=("--cert, --p12 or --server-cert", certs or p12s or server_cert),
     )
     _check_usage(
         {"--server-cert": server_cert}, needs=("--server-roots, --cert or --p12", server_roots or certs or p12s)
@@ -185,7 +184,6 @@ def check(
     tried = tuple(version for version in VERSIONS if not versions or version in versions)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        password = None if password_file is None else password_file.readline().rstrip(b"\r\n")
         client_ca = None
         if client_cas:
             client_ca = _bundle(client_cas, Purpose.CLIENT_AUTH, Profile.named(profile), now, warn_days)
@@ -268,7 +266,7 @@ def _from_pem(
         if key_file is None:
             yield _without_key(file, certificates, now, ocsp_response)
             continue
-        key = _opened(password, partial(loading.pem_key, key_file))
+        _, key = options.opened(password, partial(loading.pem_key, key_file))
         yield _held(file, certificates, partial(trustls.Credential, certificates, key, ocsp_response=ocsp_response))
 
 
@@ -277,17 +275,7 @@ def _from_pkcs12(file: Path, password: bytes | None) -> Held:
         certificates, _ = loading.pkcs12(file, secret)
         return _held(file, certificates, lambda: trustls.Credential.from_pkcs12(file, password=secret))
 
-    return _opened(password, opened)
-
-
-def _opened(password: bytes | None, load: Callable[[bytes | None], _Opened]) -> _Opened:
-    """What is loaded without a password if it can be, else with the one given: it need not be for all files."""
-    try:
-        return load(None)
-    except ConfigError:
-        if password is None:
-            raise
-    return load(password)
+    return options.opened(password, opened)[1]
 
 
 def _held(file: Path, certificates: tuple[Certificate, ...], make: Callable[[], trustls.Credential]) -> Held:

@@ -15,7 +15,7 @@ from rich.text import Text
 import trustls
 from trustls.cli.judgement import ClientJudge, Held, Opinion, Outcome, remedies
 from trustls.cli.render import authority_list, console, heading, indented, shown_lines
-from trustls.errors import AlertReceived, CertificateRejected, TLSError
+from trustls.errors import AlertReceived, CertificateRejected, PeerIncompatible, TLSError
 from trustls.trust.certificate import Certificate
 from trustls.trust.hints import encoded_size
 from trustls.trust.lint import Finding, Severity
@@ -342,7 +342,7 @@ def _remedies(report: Report) -> Iterator[str]:
             yield from remedies(report.client.judge, outcome)
     if report.server is not None:
         for outcome in report.server.outcomes:
-            if isinstance(outcome.refusal, CertificateRejected) and outcome.refusal.remedy:
+            if outcome.refusal is not None and outcome.refusal.remedy:
                 yield f"{report.server.held.name}: {outcome.refusal.remedy}"
 
 
@@ -466,7 +466,9 @@ def _add_particulars(table: Table, rejection: CertificateRejected) -> None:
 
 def _show_choices(outcome: Outcome) -> None:
     if outcome.requested is None:
-        _line(Text("The server asked for no certificate.", style="dim"))
+        early = isinstance(outcome.refusal, PeerIncompatible)
+        said = "It ends before the server asks for a certificate." if early else "The server asked for no certificate."
+        _line(Text(said, style="dim"))
         return
     table = Table.grid(padding=(0, 2))
     for choice in outcome.choices:
@@ -487,6 +489,10 @@ def _show_ending(outcomes: Sequence[Outcome], judging: str, judged: str) -> None
         _marked("✓", "green", _accepted_text(first, judging, judged))
         return
     said = "its certificate cannot be used" if first.refusal is None else sentence(first.refusal)
+    if isinstance(first.refusal, PeerIncompatible):
+        # Whichever side came upon it first: nobody was judged.
+        _marked("✗", "red", f"the handshake fails: {said}")
+        return
     _marked("✗", "red", f"{judging} refuses {judged}: {said}")
     seen = {f"TLS {outcome.version}": _seen_text(outcome.seen) for outcome in outcomes if outcome.seen is not None}
     if len(set(seen.values())) == 1:
@@ -511,9 +517,7 @@ def _accepted_text(outcome: Outcome, judging: str, judged: str) -> str:
 
 def sentence(refusal: TLSError) -> str:
     """What a failure says, without its remedy."""
-    if isinstance(refusal, CertificateRejected):
-        return f"{refusal.reason.sentence}: {refusal.detail}" if refusal.detail else refusal.reason.sentence
-    return str(refusal)
+    return str(refusal).removesuffix(f"; to mend it: {refusal.remedy}")
 
 
 def _verdict(judged: str, judging: str, outcomes: Sequence[Outcome], problem: str) -> str:

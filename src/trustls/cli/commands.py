@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import warnings
@@ -17,10 +18,25 @@ from trustls.cli.exits import INTERRUPTED, NETWORK_FAILED, OK, TLS_FAILED, USAGE
 from trustls.cli.pki_command import pki
 from trustls.cli.render import failure, never_fail_on_encoding, note
 from trustls.cli.serve import serve
-from trustls.errors import ConfigError, HandshakeTimeout, TLSError
+from trustls.errors import ConfigError, HandshakeTimeout, TLSError, UnexpectedEOF
+
+# Where standard output goes to, and not a peer, is what fails.
+_NOT_OF_THE_NETWORK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class _CutOff(Exception):
+    """An UnexpectedEOF, which click would take for the end of what a person types."""
+
+
+class _Root(click.Group):
+    def invoke(self, context: click.Context) -> object:
+        try:
+            return super().invoke(context)
+        except UnexpectedEOF as error:
+            raise _CutOff(str(error)) from error
+
+
+@click.group(cls=_Root, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, message="trustls %(version)s")
 def trustls() -> None:
     """TLS for Python, mutual TLS first: see it, serve it, talk to it.
@@ -58,6 +74,9 @@ def run(arguments: Sequence[str]) -> int:
     except ConfigError as error:
         failure(str(error))
         return USAGE
+    except _CutOff as error:
+        failure(str(error))
+        return TLS_FAILED
     except HandshakeTimeout as error:
         failure(str(error))
         return NETWORK_FAILED
@@ -70,7 +89,7 @@ def run(arguments: Sequence[str]) -> int:
         return OK
     except OSError as error:
         failure(_os_sentence(error))
-        return USAGE if error.filename is not None else NETWORK_FAILED
+        return USAGE if error.filename is not None or error.errno in _NOT_OF_THE_NETWORK else NETWORK_FAILED
     return code if isinstance(code, int) else OK
 
 

@@ -30,6 +30,8 @@ _PARTING = 1.0
 
 def _host_and_port(_context: click.Context, _parameter: click.Parameter, value: str) -> tuple[str, int]:
     """From HOST:PORT, [IPv6]:PORT, or HOST alone, for port 443."""
+    if "/" in value:
+        raise click.BadParameter(f"{value!r} is no HOST:PORT: leave out https:// and the path")
     host, colon, port = value.rpartition(":")
     if not colon or (":" in host and not host.startswith("[")) or value.endswith("]"):
         host, port = value, "443"
@@ -48,6 +50,7 @@ def _host_and_port(_context: click.Context, _parameter: click.Parameter, value: 
 )
 @click.option("--cert", "certs", type=options.pem_file, multiple=True, help="A client chain. Repeatable.")
 @click.option("--key", "keys", type=options.pem_file, multiple=True, help="Its key, if not in the --cert. Repeatable.")
+@options.password_option
 @click.option("--servername", metavar="NAME", help="The name to ask for and to verify.  [default: HOST]")
 @click.option("--alpn", multiple=True, metavar="PROTOCOL", help="Application protocols, best first. Repeatable.")
 @options.version_option
@@ -62,6 +65,7 @@ def connect(
     cas: tuple[Path, ...],
     certs: tuple[Path, ...],
     keys: tuple[Path, ...],
+    password: bytes | None,
     servername: str | None,
     alpn: tuple[str, ...],
     versions: tuple[str, ...],
@@ -85,7 +89,7 @@ def connect(
     """
     if trace:
         options.start_trace()
-    held = options.credentials(certs, keys)
+    held = options.credentials(certs, keys, password)
     config = trustls.ClientConfig(
         roots=options.roots(cas) if cas else trustls.RootCertStore.system(),
         credentials=[one.credential for one in held],
@@ -112,6 +116,11 @@ def _connected(
         return trustls.connect(address, config, server_name=server_name, timeout=timeout)
     except TLSError:
         raise  # HandshakeTimeout is an OSError too.
+    except (ConnectionResetError, BrokenPipeError) as error:
+        # There was a connection: this is no server that could not be reached.
+        raise ConnectionResetError(
+            f"{address[0]} port {address[1]} broke the connection off during the handshake: {error.strerror or error}"
+        ) from error
     except OSError as error:
         raise OSError(f"no connection to {address[0]} port {address[1]}: {error.strerror or error}") from error
 

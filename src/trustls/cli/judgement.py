@@ -244,10 +244,10 @@ class ServerJudge:
 def remedies(judge: ClientJudge, outcome: Outcome) -> Iterator[str]:
     """What would mend the refusal of a client; nothing when it was accepted."""
     refusal = outcome.refusal
-    if outcome.accepted or outcome.requested is None:
+    if outcome.accepted:
         return
-    if outcome.sent is not None:
-        if isinstance(refusal, CertificateRejected) and refusal.remedy:
+    if outcome.sent is not None or outcome.requested is None:
+        if refusal is not None and refusal.remedy:
             yield refusal.remedy
         return
     for choice in outcome.choices:

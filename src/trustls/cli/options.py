@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,10 @@ from rich.text import Text
 
 import trustls
 from trustls.cli.render import note, notes, shown_lines
+from trustls.errors import ConfigError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+Opened = TypeVar("Opened")
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -44,23 +47,71 @@ def logging_options(command: Command) -> Command:
     )
 
 
+def password_option(command: Command) -> Command:
+    """--password-file, the password itself."""
+    return click.option(
+        "--password-file",
+        "password",
+        type=click.Path(exists=True, dir_okay=False, allow_dash=True),
+        callback=_password,
+        help="What opens encrypted keys is its first line; - for standard input.",
+    )(command)
+
+
+def _password(_context: click.Context, _parameter: click.Parameter, file: str | None) -> bytes | None:
+    if file is None:
+        return None
+    if file != "-":
+        with Path(file).open("rb") as lines:
+            return lines.readline().rstrip(b"\r\n")
+    line = b""
+    try:
+        # A byte at a time: what stands behind the line is data for the server.
+        while (byte := os.read(0, 1)) not in (b"", b"\n"):
+            line += byte
+    except OSError as error:
+        raise click.BadParameter(f"standard input cannot be read: {error.strerror}") from None
+    return line.rstrip(b"\r")
+
+
 @dataclass(frozen=True, slots=True)
 class NamedCredential:
-    """A credential and what to call it on the screen."""
+    """A credential, what to call it on the screen, and the password that its key needed."""
 
     name: str
     credential: trustls.Credential
+    password: bytes | None = None
 
 
-def credentials(chains: Sequence[Path], keys: Sequence[Path]) -> list[NamedCredential]:
+def credentials(chains: Sequence[Path], keys: Sequence[Path], password: bytes | None) -> list[NamedCredential]:
     """The credentials that pairs of --cert and --key name.
 
     A --cert without its --key may hold the key itself when no --key is given at all.
     """
     if keys and len(keys) != len(chains):
         raise click.UsageError(f"--cert and --key come in pairs, and there are {len(chains)} and {len(keys)} of them.")
-    pairs = zip(chains, keys or chains, strict=True)
-    return [NamedCredential(chain.stem, trustls.Credential.from_pem(chain=chain, key=key)) for chain, key in pairs]
+    for chain in () if keys else chains:
+        content = chain.read_bytes()
+        if b"-----BEGIN CERTIFICATE-----" in content and b"PRIVATE KEY-----" not in content:
+            raise click.UsageError(f"There is no private key in {chain}: name its file with --key.")
+    return [_credential(chain, key, password) for chain, key in zip(chains, keys or chains, strict=True)]
+
+
+def _credential(chain: Path, key: Path, password: bytes | None) -> NamedCredential:
+    needed, credential = opened(password, lambda secret: trustls.Credential.from_pem(chain, key, password=secret))
+    return NamedCredential(chain.stem, credential, needed)
+
+
+def opened(password: bytes | None, load: Callable[[bytes | None], Opened]) -> tuple[bytes | None, Opened]:
+    """What is loaded without a password if it can be, else with the one given (which need not be for all files);
+    and the password that it took.
+    """
+    try:
+        return None, load(None)
+    except ConfigError:
+        if password is None:
+            raise
+    return password, load(password)
 
 
 def roots(files: Sequence[Path]) -> trustls.RootCertStore:

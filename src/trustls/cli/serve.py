@@ -52,6 +52,7 @@ _RULES: dict[str, Callable[[str], trustls.Authorize]] = {
 @click.command()
 @click.option("--cert", "certs", type=options.pem_file, multiple=True, required=True, help="Server chain. Repeatable.")
 @click.option("--key", "keys", type=options.pem_file, multiple=True, help="Its key, if not in the --cert. Repeatable.")
+@options.password_option
 @click.option(
     "--client-ca",
     "client_cas",
@@ -110,6 +111,7 @@ _RULES: dict[str, Callable[[str], trustls.Authorize]] = {
 def serve(
     certs: tuple[Path, ...],
     keys: tuple[Path, ...],
+    password: bytes | None,
     client_cas: tuple[Path, ...],
     optional_client_auth: bool,
     hints: tuple[str, ...],
@@ -150,7 +152,7 @@ def serve(
     # Made before there are workers, so that they share it.
     keys_of_tickets = SharedTicketKeys.generate()
     config = trustls.ServerConfig(
-        credentials=_credentials(certs, keys, reload),
+        credentials=_credentials(certs, keys, password, reload),
         client_auth=_client_auth(client_cas, optional_client_auth, hints, no_hints, crls, rules, reload),
         alpn=alpn or (("http/1.1",) if www else ()),
         versions=versions or None,
@@ -257,11 +259,16 @@ def _page(tls: Connected) -> None:
         tls.sendall(answer)
 
 
-def _credentials(chains: Sequence[Path], keys: Sequence[Path], reload: bool) -> list[CredentialSource]:
-    held = options.credentials(chains, keys)
+def _credentials(
+    chains: Sequence[Path], keys: Sequence[Path], password: bytes | None, reload: bool
+) -> list[CredentialSource]:
+    held = options.credentials(chains, keys, password)
     if not reload:
         return [one.credential for one in held]
-    return [trustls.Credential.reloading(chain, key) for chain, key in zip(chains, keys or chains, strict=True)]
+    return [
+        trustls.Credential.reloading(chain, key, password=one.password)
+        for one, chain, key in zip(held, chains, keys or chains, strict=True)
+    ]
 
 
 def _client_auth(
