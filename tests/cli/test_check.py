@@ -674,7 +674,7 @@ def test_nothing_in_common_is_nobodys_refusal_and_has_a_remedy(tmp_path: Path) -
     root = Authority.create("Post-quantum CA")
     root.write(tmp_path, "ca")
     root.issue_server("localhost", key_type="ml-dsa-44").write(tmp_path, "ml")
-    arguments = [
+    arguments: list[str | Path] = [
         *("check", "--server-cert", tmp_path / "ml.pem", "--server-key", tmp_path / "ml-key.pem"),
         *("--server-roots", tmp_path / "ca.pem", "--server-name", "localhost", "--tls", "1.2"),
     ]
@@ -687,3 +687,17 @@ def test_nothing_in_common_is_nobodys_refusal_and_has_a_remedy(tmp_path: Path) -
     assert (refusal["by"], refusal["reason"]) == ("handshake", "NO_COMMON_SCHEME")
     assert refusal["remedy"].startswith("give the server a certificate")
     assert "to mend it" not in refusal["sentence"]
+
+
+def test_many_names_do_not_hide_what_is_wrong(tmp_path: Path) -> None:
+    bundle = tmp_path / "many.pem"
+    for number in range(25):
+        Authority.create(f"CA {number}").write(tmp_path, "ca", overwrite=True)
+        with bundle.open("ab") as file:
+            file.write((tmp_path / "ca.pem").read_bytes())
+    shown = run("check", "--client-ca", bundle).stdout
+    assert "25 CA names sent" in shown
+    assert "CN=CA 19" in shown
+    assert "CN=CA 20" not in shown
+    assert "and 5 more" in shown
+    assert len(json.loads(run("check", "--client-ca", bundle, "--json").stdout)["client_ca"]["names"]) == 25

@@ -186,7 +186,7 @@ def test_disk_that_is_full_is_not_the_networks_fault(pki: Path) -> None:
     if not full.exists():
         pytest.skip("there is no /dev/full here")
     with full.open("wb") as out:
-        command = [*COMMAND, "check", "--client-ca", pki / "ca.pem", "--json"]
+        command = [*COMMAND, "check", "--client-ca", str(pki / "ca.pem"), "--json"]
         result = subprocess.run(command, stdout=out, stderr=subprocess.PIPE, timeout=20, check=False)
     assert b"Traceback" not in result.stderr
     assert result.returncode == 2, result.stderr

@@ -28,6 +28,8 @@ FORMAT = 1
 _DAY = 86400
 _MAX_ALIKE = 3
 _MAX_FAILURES = 4
+_MAX_NAMES = 20
+"""A system's bundle has more than a hundred, and what is wrong with it stands below them; the JSON has all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,7 +359,7 @@ def _show_client_ca(report: Report, bundle: Bundle) -> None:
                 f"{_count(len(names), 'CA name')} sent to clients, {_count(encoded_size(names), 'byte')}:"
             )
         )
-        _line(authority_list(names))
+        _line(authority_list(names, _MAX_NAMES))
     elif bundle.problem:
         _marked("✗", "red", bundle.problem)
     if report.revocation is not None:

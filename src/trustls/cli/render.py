@@ -153,11 +153,14 @@ def chain_tree(chain: Sequence[trustls.Certificate]) -> Tree:
     return tree
 
 
-def authority_list(authorities: Sequence[trustls.DistinguishedName]) -> RenderableType:
-    """The CA names that a server sent."""
+def authority_list(authorities: Sequence[trustls.DistinguishedName], most: int | None = None) -> RenderableType:
+    """The CA names that a server sent, or so many of them."""
     if not authorities:
         return Text("The server names no authorities: any certificate may do.", style="dim")
-    return Group(*(Text.assemble(("• ", "dim"), (str(name), "yellow")) for name in authorities))
+    lines = [Text.assemble(("• ", "dim"), (str(name), "yellow")) for name in authorities[:most]]
+    if len(lines) < len(authorities):
+        lines.append(Text(f"  and {len(authorities) - len(lines)} more", style="dim"))
+    return Group(*lines)
 
 
 def credential_choice(

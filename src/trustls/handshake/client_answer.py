@@ -61,7 +61,8 @@ class ClientAnswer:
         request = self.request
         if request is None or not self.answered or self.credential is not None:
             return ""
-        wanted = f"a certificate issued by {_authorities(request)}" if request.authorities else "a certificate"
+        # " or ", for there are commas in names.
+        wanted = f"a certificate issued by {_authorities(request, ' or ')}" if request.authorities else "a certificate"
         if not self.available:
             return f"give this client {wanted}, and its key"
         causes = [misfit.cause for one in self.available if (misfit := one.misfit(request)) is not None]
@@ -74,6 +75,7 @@ class ClientAnswer:
         return f"give this client {wanted}; if its own CA stands below one that was named, put that CA into the chain"
 
 
-def _authorities(request: CredentialRequest) -> str:
-    more = len(request.authorities) - _MAX_LISTED
-    return ", ".join(map(brief, request.authorities[:_MAX_LISTED])) + (f" and {more} more" if more > 0 else "")
+def _authorities(request: CredentialRequest, between: str = ", ") -> str:
+    names = [brief(name) for name in request.authorities[:_MAX_LISTED]]
+    more = len(request.authorities) - len(names)
+    return between.join([*names, f"{more} more"] if more else names)
