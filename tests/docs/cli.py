@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Final
 
 import click
 
+from trustls.cli import check_report
 from trustls.cli.commands import trustls
 
 DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "cli.md"
@@ -42,11 +44,22 @@ def _command(context: click.Context, level: int) -> Iterator[str]:
         yield "| | |\n|---|---|"
         yield from (f"| `{_cell(names)}` | {_text(said)} |" for names, said in options)
         yield ""
+    if command.name == "check":
+        yield from _json(level + 1)
     if isinstance(command, click.Group):
         for name in command.list_commands(context):
             below = command.get_command(context, name)
             assert below is not None
             yield from _command(click.Context(below, info_name=name, parent=context), level + 1)
+
+
+def _json(level: int) -> Iterator[str]:
+    yield f"{'#' * level} What --json prints\n"
+    yield "One object. What was not asked about is null; times are RFC 3339 in UTC. The exit code is as without it; where"
+    yield "the command or its files are wrong (2) there is a sentence on standard error, and no JSON.\n"
+    _, fields = (inspect.getdoc(check_report.as_json) or "").split("\n\n", 1)
+    yield fields.replace("`FORMAT`", str(check_report.FORMAT)) + "\n"
+    yield "The format's number grows when a field changes its meaning or goes; new fields may come at any time.\n"
 
 
 def _help(text: str) -> Iterator[str]:
