@@ -55,8 +55,8 @@ def _command(context: click.Context, level: int) -> Iterator[str]:
 
 def _json(level: int) -> Iterator[str]:
     yield f"{'#' * level} What --json prints\n"
-    yield "One object. What was not asked about is null; times are RFC 3339 in UTC. The exit code is as without it; where"
-    yield "the command or its files are wrong (2) there is a sentence on standard error, and no JSON.\n"
+    yield "One object. What was not asked about is null; times are RFC 3339 in UTC. The exit code is as without it;"
+    yield "where the command or its files are wrong (2) there is a sentence on standard error, and no JSON.\n"
     _, fields = (inspect.getdoc(check_report.as_json) or "").split("\n\n", 1)
     yield fields.replace("`FORMAT`", str(check_report.FORMAT)) + "\n"
     yield "The format's number grows when a field changes its meaning or goes; new fields may come at any time.\n"
