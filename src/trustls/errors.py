@@ -456,6 +456,7 @@ _RECEIVED_REMEDY: dict[int, str] = {
     _Alert.PROTOCOL_VERSION: Incompatibility.NO_COMMON_VERSION.remedy,
     _Alert.NO_APPLICATION_PROTOCOL: "offer a protocol that the peer speaks with `alpn=`, or none at all",
     _Alert.UNRECOGNIZED_NAME: "ask for a name that the server has, or give it a configuration for this one",
+    _Alert.DECRYPT_ERROR: "the peer's log says what did not verify; a pre-shared key must be the same on both sides",
     _Alert.UNKNOWN_PSK_IDENTITY: "give both sides the same pre-shared key under the same identity",
     _Alert.INTERNAL_ERROR: "the peer's log says what went wrong there",
 }

@@ -37,6 +37,7 @@ _Policy = Literal["refuse", "allow"]
 _Depth = Literal["chain", "end-entity"]
 _SYSTEM = "system"
 _DAY = 86400
+_DER = b"\x30"  # The tag of a SEQUENCE, which is a whole file; as text it is "0".
 
 
 def _server_roots(_context: click.Context, _parameter: click.Parameter, values: Sequence[str]) -> tuple[str, ...]:
@@ -253,7 +254,12 @@ def _or_problem(bundle: Bundle, make: Callable[[trustls.RootCertStore], _Opened]
     try:
         return make(bundle.roots), bundle
     except ConfigError as error:
-        return None, Bundle(bundle.files, bundle.roots, bundle.findings, str(error))
+        problem = (
+            str(error)
+            if len(bundle.roots)
+            else "there is no CA here that can be trusted: nobody could ever be accepted"
+        )
+        return None, Bundle(bundle.files, bundle.roots, bundle.findings, problem)
 
 
 def _from_pem(
@@ -261,7 +267,7 @@ def _from_pem(
 ) -> Iterator[Held]:
     for index, file in enumerate(certs):
         content = file.read_bytes()
-        certificates = loading.pem_chain(file) if b"-----BEGIN" in content else loading.der_chain(file)
+        certificates = loading.der_chain(file) if content[:1] == _DER else loading.pem_chain(file)
         key_file = keys[index] if keys else file if b"PRIVATE KEY-----" in content else None
         if key_file is None:
             yield _without_key(file, certificates, now, ocsp_response)
