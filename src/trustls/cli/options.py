@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -80,7 +80,7 @@ class NamedCredential:
 
     name: str
     credential: trustls.Credential
-    password: bytes | None = None
+    password: bytes | None = field(default=None, repr=False)
 
 
 def credentials(chains: Sequence[Path], keys: Sequence[Path], password: bytes | None) -> list[NamedCredential]:
