@@ -18,11 +18,13 @@ from trustls.handshake.key_log import log_master_secret
 from trustls.handshake.parameters import ClientParameters
 from trustls.handshake.record_sizes import check_answer, keep_to, own_limit
 from trustls.handshake.solicited import check_solicited
+from trustls.identity.credential import Credential
 from trustls.identity.request import CredentialRequest
 from trustls.identity.signer import curve_of
 from trustls.protocol.key_schedule12 import DirectionKeys12, MasterSecret
 from trustls.protocol.record import MAX_PLAINTEXT, Opener12, Sealer12
 from trustls.session.state import MAX_LIFETIME, ClientSession
+from trustls.session.store import ClientSessionStore
 from trustls.trust.names import ServerName
 from trustls.trust.verifiers import Peer
 from trustls.wire.enums import ECPointFormat, ExtensionType, NamedGroup, ProtocolVersion
@@ -97,23 +99,24 @@ async def client_handshake12(
 
     ticket = await flow.receive(NewSessionTicket12) if answer.session_ticket else None
     await _receive_finished(flow, client, master, server_keys, answer)
-    fresh = ClientSession(
-        version=ProtocolVersion.TLS1_2,
-        suite=suite.suite,
-        group=exchange.group,
-        secret=master.secret,
-        ticket=_kept(ticket),
-        session_id=answer.session_id,
-        received_at=client.now(),
-        lifetime=_lifetime(ticket),
-        alpn=answer.alpn,
-        peer=peer,
-        credential=credential,
-        request=request,
-        extended_master_secret=extended,
-    )
-    _remember(client, binding, fresh)
-    return _established(hello, answer, fresh, master, first, resumed=False)
+    if client.sessions is not None:
+        fresh = ClientSession(
+            version=ProtocolVersion.TLS1_2,
+            suite=suite.suite,
+            group=exchange.group,
+            secret=master.secret,
+            ticket=_kept(ticket),
+            session_id=answer.session_id,
+            received_at=client.now(),
+            lifetime=_lifetime(ticket),
+            alpn=answer.alpn,
+            peer=peer,
+            credential=credential,
+            request=request,
+            extended_master_secret=extended,
+        )
+        _remember(client.sessions, binding, fresh)
+    return _established(hello, answer, master, first, exchange.group, peer, credential, resumed=False)
 
 
 # -- The abbreviated handshake ----------------------------------------------------------------------------------------
@@ -139,8 +142,9 @@ async def _resume(
     flow.send(Finished(verify_data=master.verify_data(client=True, transcript_hash=flow.transcript.digest())))
     if ticket is not None and _kept(ticket):
         session = replace(session, ticket=ticket.ticket, lifetime=_lifetime(ticket), received_at=client.now())
-    _remember(client, binding, session)
-    return _established(hello, answer, session, master, first, resumed=True)
+    if client.sessions is not None:
+        _remember(client.sessions, binding, session)
+    return _established(hello, answer, master, first, session.group, session.peer, session.credential, resumed=True)
 
 
 async def _receive_finished(
@@ -166,32 +170,34 @@ def _kept(ticket: NewSessionTicket12 | None) -> bytes:
     return ticket.ticket if ticket is not None and len(ticket.ticket) <= MAX_TICKET else b""
 
 
-def _remember(client: ClientParameters, key: bytes, session: ClientSession) -> None:
-    if client.sessions is not None and (session.ticket or session.session_id):
-        remember(client.sessions, key, session)
+def _remember(store: ClientSessionStore, key: bytes, session: ClientSession) -> None:
+    if session.ticket or session.session_id:
+        remember(store, key, session)
 
 
 def _established(
     hello: ClientHello,
     answer: ServerHello,
-    session: ClientSession,
     master: MasterSecret,
     first_finished: bytes,
+    group: NamedGroup,
+    peer: Peer,
+    credential: Credential | None,
     *,
     resumed: bool,
 ) -> Established:
     return Established(
         info=ConnectionInfo(
             version=ProtocolVersion.TLS1_2,
-            suite=session.suite,
-            group=session.group,
+            suite=master.suite.suite,
+            group=group,
             alpn=None if answer.alpn is None else answer.alpn.decode("latin-1"),
             server_name=hello.server_name,
-            credential=session.credential,
+            credential=credential,
             resumed=resumed,
             record_size_limit=answer.record_size_limit,
         ),
-        peer=session.peer,
+        peer=peer,
         exporter=master.exporter(hello.random + answer.random),
         tls_unique=first_finished,
     )

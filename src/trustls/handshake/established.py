@@ -48,7 +48,7 @@ class ConnectionInfo:
     record_size_limit: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Established:
     """The facts that a connection keeps; the keys are in its record layer.
 

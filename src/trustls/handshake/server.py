@@ -50,8 +50,7 @@ def _chosen_version(server: ServerParameters, hello: ClientHello) -> ProtocolVer
     versions = hello.supported_versions
     if versions is None:
         # RFC 9846 E.2: without the extension the field says what the client speaks at the most.
-        newest = min(hello.legacy_version, ProtocolVersion.TLS1_2)
-        versions = (ProtocolVersion(newest),)
+        versions = (min(hello.legacy_version, ProtocolVersion.TLS1_2),)
     if CipherSuite.TLS_FALLBACK_SCSV in hello.cipher_suites and server.versions[0] not in versions:
         # RFC 7507 3: this client could do better, and was kept from it.
         raise PeerIncompatible(Incompatibility.INAPPROPRIATE_FALLBACK, f"to {', '.join(map(str, versions[:8]))}")

@@ -36,7 +36,7 @@ class MasterSecret:
     _mac: Mac | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        self._mac = Mac(self.suite.hash, self.secret)
+        self._mac = self._made_mac()
 
     @classmethod
     def derive(
@@ -54,7 +54,7 @@ class MasterSecret:
         """The client's write keys and the server's (RFC 5246 6.3)."""
         suite = self.suite
         key, iv = suite.key_length, suite.fixed_iv_length
-        block = self.mac().prf(b"key expansion", server_random + client_random, 2 * (key + iv))
+        block = (self._mac or self._made_mac()).prf(b"key expansion", server_random + client_random, 2 * (key + iv))
         client_iv = 2 * key
         server_iv = client_iv + iv
         return (
@@ -65,15 +65,14 @@ class MasterSecret:
     def verify_data(self, *, client: bool, transcript_hash: bytes) -> bytes:
         """The content of the client's or the server's Finished (RFC 5246 7.4.9)."""
         label = b"client finished" if client else b"server finished"
-        return self.mac().prf(label, transcript_hash, VERIFY_DATA_LENGTH)
+        return (self._mac or self._made_mac()).prf(label, transcript_hash, VERIFY_DATA_LENGTH)
 
     def finished_is_valid(self, verify_data: bytes, *, client: bool, transcript_hash: bytes) -> bool:
         """Whether a Finished is the one that this secret makes; compared in constant time."""
         return equal(verify_data, self.verify_data(client=client, transcript_hash=transcript_hash))
 
-    def mac(self) -> Mac:
-        """HMAC under this secret, for the PRF."""
-        return self._mac or Mac(self.suite.hash, self.secret)
+    def _made_mac(self) -> Mac:
+        return Mac(self.suite.hash, self.secret)
 
     def exporter(self, randoms: bytes) -> Exporter12:
         """What keying material is exported from, once the handshake is done. `randoms`: the client's, the server's."""
@@ -98,4 +97,5 @@ class Exporter12:
         seed = self.randoms
         if context is not None:
             seed += len(context).to_bytes(2, "big") + context
-        return self.master.mac().prf(label, seed, length)
+        master = self.master
+        return Mac(master.suite.hash, master.secret).prf(label, seed, length)

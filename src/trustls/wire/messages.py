@@ -65,7 +65,7 @@ def parse_message(kind: type[M], body: bytes) -> M:
 
     What one peer says to everybody is parsed once: that saves a tenth of the Python in a handshake.
     """
-    if len(body) <= _MAX_REPEATED and kind in _REPEATED:
+    if len(body) <= _MAX_REPEATED and kind in REPEATED:
         return cast("M", _repeated(kind, body))
     return kind.parse(body)
 
@@ -515,8 +515,7 @@ def awaited_class(kind: int, body: bytes, awaited: Iterable[type[HandshakeMessag
     return None
 
 
-_REPEATED: Final[frozenset[type[HandshakeMessage]]] = frozenset(
-    (EncryptedExtensions, CertificateRequest, CertificateMessage)
-)
+# Those of TLS 1.2 are put in where they are defined.
+REPEATED: Final[set[type[HandshakeMessage]]] = {EncryptedExtensions, CertificateRequest, CertificateMessage}
 # Of how many bytes, so that nobody fills the memory with them.
 _MAX_REPEATED: Final = 1 << 12

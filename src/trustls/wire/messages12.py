@@ -12,6 +12,7 @@ from trustls.values import dataclass
 from trustls.wire.codec import Reader, vector8, vector16, vector24
 from trustls.wire.enums import ClientCertificateType, HandshakeType, NamedGroup, SignatureScheme
 from trustls.wire.extensions import OCSP_RESPONSE, encode_authorities, read_authorities
+from trustls.wire.messages import REPEATED
 from trustls.wire.names import DistinguishedName
 
 _NAMED_CURVE = 3
@@ -113,7 +114,8 @@ class ServerKeyExchange:
         )
 
     def encode(self) -> bytes:
-        return self.parameters() + self.scheme.to_bytes(2, "big") + vector16(self.signature)
+        start = ecdh_parameters(self.group, self.public)
+        return start + self.scheme.to_bytes(2, "big") + vector16(self.signature)
 
     def parameters(self) -> bytes:
         """ServerECDHParams, the part that is signed."""
@@ -198,3 +200,6 @@ class NewSessionTicket12:
 
     def encode(self) -> bytes:
         return self.lifetime.to_bytes(4, "big") + vector16(self.ticket)
+
+
+REPEATED.update((CertificateMessage12, CertificateRequest12))
