@@ -42,7 +42,13 @@ from trustls.identity.misfit import Misfit, MisfitCause
 from trustls.identity.request import CredentialRequest
 from trustls.identity.selection import OfferedHello
 from trustls.identity.signer import Signer
-from trustls.session.store import ClientSessionStore, MemoryClientSessions, MemorySessions, ServerSessionStore
+from trustls.session.store import (
+    ClientSessionStore,
+    GroupMemory,
+    MemoryClientSessions,
+    MemorySessions,
+    ServerSessionStore,
+)
 from trustls.session.tickets import RotatingTicketKeys, StoredSessions, TicketKey, TicketKeys, Tickets
 from trustls.trace import TRACE
 from trustls.trust.certificate import Certificate
@@ -107,6 +113,7 @@ __all__ = [
     "DistinguishedName",
     "EarlyDataUnavailable",
     "ExternalPsk",
+    "GroupMemory",
     "HandshakePending",
     "HandshakeTimeout",
     "Incompatibility",

@@ -14,7 +14,7 @@ from trustls.handshake.parameters import ClientParameters, ServerParameters
 from trustls.handshake.record_sizes import MAX_RECORD_SIZE_LIMIT, MIN_RECORD_SIZE_LIMIT, own_limit
 from trustls.identity.selection import ChooseCredential, ChooseServerCredential, CredentialSource, current_credentials
 from trustls.protocol.record import MAX_PLAINTEXT
-from trustls.session.store import ClientSessionStore, MemoryClientSessions
+from trustls.session.store import ClientSessionStore, GroupMemory, MemoryClientSessions
 from trustls.session.tickets import Resumption, Tickets
 from trustls.trust.client_auth import ClientAuth
 from trustls.trust.hints import Hints, authorities, encoded_size
@@ -70,8 +70,13 @@ class ClientConfig:
         versions: TLS versions allowed, of "1.2" and "1.3"; both by default.
         suites, groups, signature_schemes: restrict what is offered, by IANA name and in this order. A version without a
             suite left is not offered.
-        sessions: where sessions are kept to be resumed; None to resume none. A store may be shared between
-            configurations: a session is only resumed under the trust and the credentials that it was made with.
+        key_shares: of which of these groups the ClientHello has a key share (TLS 1.3 only): a server that takes one of
+            them saves a round trip. By default of the preferred group, if that is a hybrid of the group of its ECDHE
+            half too, and of what the server asked for the last time. `()` leaves the choice to the server, at the price
+            of a HelloRetryRequest.
+        sessions: where sessions are kept to be resumed, and the groups that servers ask for; None to resume none. A
+            store may be shared between configurations: a session is only resumed under the trust and the credentials
+            that it was made with.
         external_psks: keys that both sides were given beforehand (TLS 1.3 only).
         certificate_authorities: the CA names to send to servers, so that one with several certificates can choose
             (RFC 9846 4.3.4), in any form that `trust.hints.authorities` takes. None are sent unless asked for: some
@@ -113,6 +118,7 @@ class ClientConfig:
     suites: Iterable[str] | None = None
     groups: Iterable[str] | None = None
     signature_schemes: Iterable[str] | None = None
+    key_shares: Iterable[str] | None = None
     sessions: ClientSessionStore | None = field(default_factory=MemoryClientSessions)
     external_psks: Iterable[ExternalPsk] = ()
     certificate_authorities: Hints | None = None
@@ -134,6 +140,7 @@ class ClientConfig:
             raise ConfigError("give a client `roots` to trust, or a `verifier`: one of the two")
         verifier = self._own_verifier()
         _freeze(self)
+        object.__setattr__(self, "key_shares", _names("key_shares", self.key_shares))
         credentials = _credentials(self.credentials)
         if self.choose_credential is not None and not credentials:
             raise ConfigError("`choose_credential` has nothing to choose from: give `credentials`")
@@ -142,6 +149,8 @@ class ClientConfig:
         versions = _allowed_versions(self.versions, provider)
         speaks_tls12 = ProtocolVersion.TLS1_2 in versions
         speaks_tls13 = ProtocolVersion.TLS1_3 in versions
+        if self.key_shares is not None and not speaks_tls13:
+            raise ConfigError("`key_shares` are for TLS 1.3, which this client does not speak")
         object.__setattr__(self, "credentials", credentials)
         parameters = ClientParameters(
             provider=provider,
@@ -153,6 +162,8 @@ class ClientConfig:
             supported_groups=tuple(
                 [item.group for item in (provider.groups if speaks_tls13 else provider.ecdhe_groups)]
             ),
+            key_shares=provider.key_shares(_names("key_shares", self.key_shares)) if speaks_tls13 else (),
+            group_memory=self.sessions if self.key_shares is None and isinstance(self.sessions, GroupMemory) else None,
             require_extended_master_secret=self.require_extended_master_secret,
             verifier=verifier,
             credentials=credentials,
@@ -170,7 +181,7 @@ class ClientConfig:
             key_log=self.key_log,
             now=self.now,
         )
-        _check_hello(parameters.alpn, parameters.certificate_authorities, parameters.external_psks)
+        _check_hello(self, parameters)
         object.__setattr__(self, "parameters", parameters)
 
     def ssl_context(self) -> SSLContext:
@@ -455,13 +466,18 @@ def _credentials(credentials: Iterable[CredentialSource]) -> tuple[CredentialSou
     return found
 
 
-def _check_hello(alpn: tuple[bytes, ...], names: tuple[DistinguishedName, ...], psks: Iterable[ExternalPsk]) -> None:
+def _check_hello(config: ClientConfig, client: ClientParameters) -> None:
     """Leave room in the ClientHello's 64 KiB of extensions for a ticket of 32 KiB, a cookie and all the rest."""
-    size = sum(map(len, alpn)) + encoded_size(names) + sum(len(psk.identity) for psk in psks)
+    size = (
+        sum(map(len, client.alpn))
+        + encoded_size(client.certificate_authorities)
+        + sum(len(psk.identity) for psk in client.external_psks)
+        + sum(group.share_length for group in client.key_shares if config.key_shares is not None)
+    )
     if size > _MAX_HELLO_LISTS:
         raise ConfigError(
-            f"`alpn`, `certificate_authorities` and the identities of `external_psks` take {size} bytes together, and "
-            f"a ClientHello has room for {_MAX_HELLO_LISTS}"
+            f"`alpn`, `certificate_authorities`, the identities of `external_psks` and `key_shares` take {size} bytes "
+            f"together, and a ClientHello has room for {_MAX_HELLO_LISTS}"
         )
 
 

@@ -404,7 +404,7 @@ def test_server_refuses_a_second_hello_without_the_psk_that_fits(kind: str) -> N
         server = server_config(groups=["secp256r1"], external_psks=[DEVICE_KEY])
         client = client_config(external_psks=[DEVICE_KEY])
     else:
-        server, client = server_config(groups=["secp256r1"]), client_config()
+        server, client = server_config(groups=["secp256r1"]), client_config(key_shares=["x25519"])
         Pair(ClientConnection(client, "localhost"), ServerConnection(server)).run().check_connected()
     omitted = second(pre_shared_key=None, psk_key_exchange_modes=(PskKeyExchangeMode.PSK_DHE_KE,))
     sentence = refused(omitted, Misbehaviour.MISSING_EXTENSION, server=server, client=client)

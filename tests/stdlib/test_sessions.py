@@ -12,6 +12,8 @@ import pytest
 
 from tests.stdlib.pairs import SIDES, BIOPair, contexts, our_client, our_server, socket_pair, ssl_server
 from tests.support import identities
+from trustls import MemoryClientSessions, NamedGroup
+from trustls.session.state import ClientSession
 from trustls.stdlib import SSLContext, SSLSession
 
 VERSIONS = ("1.3", "1.2")
@@ -59,6 +61,39 @@ def test_the_configurations_own_store_resumes_by_itself(version: str) -> None:
     client, server = contexts("trustls to trustls", version=version)
     _talk(BIOPair.of(client, server).handshake())
     assert BIOPair.of(client, server).handshake().client.session_reused
+
+
+def test_the_configurations_own_store_remembers_groups_if_it_can() -> None:
+    asked: list[tuple[str, NamedGroup | None]] = []
+
+    class Store(MemoryClientSessions):
+        def put_group(self, key: bytes, group: NamedGroup) -> None:
+            asked.append(("put", group))
+            super().put_group(key, group)
+
+        def get_group(self, key: bytes) -> NamedGroup | None:
+            group = super().get_group(key)
+            asked.append(("get", group))
+            return group
+
+    client, server = our_client(sessions=Store()), our_server(groups=["secp384r1"])
+    for _ in range(2):
+        BIOPair.of(client, server).handshake()
+    group = NamedGroup.SECP384R1
+    assert asked == [("get", None), ("put", group), ("get", group)], "the second had a share of it from the start"
+    plain = our_client(sessions=_NoMemory())
+    for _ in range(2):
+        BIOPair.of(plain, server).handshake()
+
+
+class _NoMemory:
+    """A store of sessions that does not remember groups, nor keeps anything else."""
+
+    def put(self, key: bytes, session: ClientSession) -> None:
+        """See trustls.ClientSessionStore."""
+
+    def take(self, key: bytes) -> ClientSession | None:
+        """See trustls.ClientSessionStore."""
 
 
 def test_a_context_that_resumes_nothing_takes_no_session() -> None:

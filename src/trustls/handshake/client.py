@@ -7,7 +7,7 @@ from trustls.errors import Incompatibility, Misbehaviour, PeerIncompatible, Peer
 from trustls.handshake.binding import client_binding
 from trustls.handshake.client13 import Opening, Shares, client_handshake13, share_entries
 from trustls.handshake.client_answer import ClientAnswer
-from trustls.handshake.client_sessions import OfferedPsk, bind, offered_psks, usable_session
+from trustls.handshake.client_sessions import OfferedPsk, bind, offered_psks, remembered_group, usable_session
 from trustls.handshake.established import Established
 from trustls.handshake.flow import Flow
 from trustls.handshake.key_log import log_early_secret
@@ -16,7 +16,7 @@ from trustls.protocol.key_schedule import TrafficSecret
 from trustls.protocol.record import Sealer
 from trustls.session.state import ClientSession
 from trustls.trust.names import ServerName
-from trustls.wire.enums import ECPointFormat, NamedGroup, ProtocolVersion, PskKeyExchangeMode
+from trustls.wire.enums import ECPointFormat, ProtocolVersion, PskKeyExchangeMode
 from trustls.wire.extensions import StatusRequest
 from trustls.wire.messages import (
     DOWNGRADE_TO_TLS11,
@@ -32,9 +32,9 @@ async def client_handshake(
 ) -> Established:
     """The whole handshake. `certificate` keeps what a CertificateRequest says, and how it is answered."""
     speaks_tls13 = ProtocolVersion.TLS1_3 in client.versions
-    shares = _first_shares(client) if speaks_tls13 else {}
     # Of now: credentials or roots that are loaded anew meanwhile have a key of their own.
     binding = b"" if client.sessions is None else client_binding(server_name, client)
+    shares = _first_shares(client, binding) if speaks_tls13 else {}
     session = await usable_session(flow, client, server_name, binding) if binding else None
     hello = _client_hello(client, server_name, shares)
     offered = offered_psks(client, session) if speaks_tls13 else ()
@@ -95,13 +95,21 @@ def _early_traffic(flow: Flow, client: ClientParameters, psk: OfferedPsk) -> Tra
     return psk.early.early_traffic(suite, suite.hash.hash(flow.transcript.content()))
 
 
-def _first_shares(client: ClientParameters) -> Shares:
-    """A share of the preferred group; of X25519 too where it comes for free with the hybrid."""
-    groups = client.provider.groups
-    share = groups[0].start()
-    shares: Shares = {groups[0].group: share}
-    if isinstance(share, HybridShare) and any(group.group is NamedGroup.X25519 for group in groups):
-        shares[NamedGroup.X25519] = share.x25519
+def _first_shares(client: ClientParameters, binding: bytes) -> Shares:
+    """Shares of the groups that are configured, and of the one that this server has asked for before.
+
+    That one goes beside the others, not in their place: a server that has learned of a better group gets that.
+    """
+    groups = client.key_shares
+    remembered = remembered_group(client, binding)
+    if remembered is not None:
+        groups = tuple([item for item in client.provider.groups if item in groups or item.group == remembered])
+    shares: Shares = {}
+    halves: Shares = {}
+    for item in groups:
+        share = shares[item.group] = halves.get(item.group) or item.start()
+        if isinstance(share, HybridShare):
+            halves[share.ecdhe_group] = share.ecdhe
     return shares
 
 

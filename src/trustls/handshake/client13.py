@@ -22,7 +22,7 @@ from trustls.handshake.authentication import (
     verified_server,
 )
 from trustls.handshake.client_answer import ClientAnswer
-from trustls.handshake.client_sessions import OfferedPsk, TicketReceiver, bind
+from trustls.handshake.client_sessions import OfferedPsk, TicketReceiver, bind, remember_group
 from trustls.handshake.established import ConnectionInfo, Established
 from trustls.handshake.flow import Flow
 from trustls.handshake.key_log import log_handshake_secrets, log_traffic_secrets
@@ -175,6 +175,8 @@ async def client_handshake13(
     flow.send(Finished(verify_data=secrets.client.verify_data(flow.transcript.digest())))
     flow.write_under(Sealer(traffic.client))
 
+    if greeting.group not in opening.shares:
+        remember_group(client, opening.binding, greeting.group)
     tickets = None
     if client.sessions is not None and peer is not None:
         tickets = TicketReceiver(

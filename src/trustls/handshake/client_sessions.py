@@ -117,6 +117,27 @@ def remember(store: ClientSessionStore, key: bytes, session: ClientSession) -> N
         _logger.warning("the session store failed: %s: %s", type(error).__name__, error)
 
 
+def remembered_group(client: ClientParameters, key: bytes) -> NamedGroup | None:
+    """The group that this server has asked for with a HelloRetryRequest before, as far as the store knows."""
+    if client.group_memory is None:
+        return None
+    try:
+        return client.group_memory.get_group(key)
+    except Exception as error:  # noqa: BLE001 (as above)
+        _logger.warning("the session store failed: %s: %s", type(error).__name__, error)
+        return None
+
+
+def remember_group(client: ClientParameters, key: bytes, group: NamedGroup) -> None:
+    """Put the group that this server has asked for into the store, if that works."""
+    if client.group_memory is None:
+        return
+    try:
+        client.group_memory.put_group(key, group)
+    except Exception as error:  # noqa: BLE001 (as above)
+        _logger.warning("the session store failed: %s: %s", type(error).__name__, error)
+
+
 def offered_psks(client: ClientParameters, session: ClientSession | None) -> tuple[OfferedPsk, ...]:
     """The session's key, and the external ones."""
     offered = []

@@ -6,10 +6,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import field
 from typing import TYPE_CHECKING, Protocol
 
+from trustls.crypto.key_exchange import KeyExchangeGroup
 from trustls.crypto.provider import CryptoProvider
 from trustls.identity.credential import Credential
 from trustls.identity.selection import ChooseCredential, ChooseServerCredential, CredentialSource, current_credentials
-from trustls.session.store import ClientSessionStore
+from trustls.session.store import ClientSessionStore, GroupMemory
 from trustls.session.tickets import Resumption
 from trustls.trust.client_auth import ClientAuth
 from trustls.trust.verifiers import ServerVerifier
@@ -34,6 +35,8 @@ class ClientParameters:
     versions: tuple[ProtocolVersion, ...]
     cipher_suites: tuple[CipherSuite, ...]
     supported_groups: tuple[NamedGroup, ...]
+    key_shares: tuple[KeyExchangeGroup, ...]
+    group_memory: GroupMemory | None
     verifier: ServerVerifier
     credentials: tuple[CredentialSource, ...]
     choose_credential: ChooseCredential | None

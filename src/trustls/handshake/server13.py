@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import field
 
 from trustls.crypto.aead import SuiteAlgorithms
-from trustls.crypto.key_exchange import BadKeyShare, KeyExchangeGroup
+from trustls.crypto.key_exchange import POST_QUANTUM, BadKeyShare, KeyExchangeGroup
 from trustls.errors import (
     Incompatibility,
     Misbehaviour,
@@ -43,8 +43,6 @@ from trustls.wire.messages import (
     HelloRetryRequest,
     ServerHello,
 )
-
-_POST_QUANTUM = frozenset((NamedGroup.X25519MLKEM768,))
 
 
 @dataclass(slots=True)
@@ -268,13 +266,13 @@ def _early_data(psk: AcceptedPsk | None, alpn: bytes | None, *, retried: bool) -
 def _group_with_share(server: ServerParameters, offer: _Offer) -> KeyExchangeGroup | None:
     """Our most preferred group among those the client sent a share for; None when it must be asked for another.
 
-    A share that is there saves a round trip, and all groups but one are as good as each other: where both sides could
-    have a secret that no quantum computer opens, it is worth the round trip.
+    A share that is there saves a round trip, and groups of one kind are as good as each other: where both sides could
+    have a secret that no quantum computer opens, and this one would rather, it is worth the round trip.
     """
-    preferred = next((item for item in server.provider.groups if item.group in offer.groups), None)
-    if preferred is not None and preferred.group in _POST_QUANTUM and preferred.group not in offer.shares:
-        return None
-    return next((item for item in server.provider.groups if item.group in offer.shares), None)
+    ours = server.provider.groups
+    preferred = next((item for item in ours if item.group in offer.groups), None)
+    usable = POST_QUANTUM if preferred is not None and preferred.group in POST_QUANTUM else offer.groups
+    return next((item for item in ours if item.group in offer.shares and item.group in usable), None)
 
 
 def _chosen_group(server: ServerParameters, offer: _Offer) -> KeyExchangeGroup:

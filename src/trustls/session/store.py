@@ -9,10 +9,11 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Awaitable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from trustls.errors import ConfigError
 from trustls.session.state import ClientSession
+from trustls.wire.enums import NamedGroup
 
 
 class ServerSessionStore(Protocol):
@@ -39,6 +40,21 @@ class ClientSessionStore(Protocol):
 
     def take(self, key: bytes) -> ClientSession | None:
         """The newest session, removed: a ticket is shown once (RFC 9846 C.4)."""
+
+
+@runtime_checkable
+class GroupMemory(Protocol):
+    """What a ClientSessionStore may do besides: remember the group that a server asked for with a HelloRetryRequest.
+
+    The next ClientHello then has a share of it, and no round trip is lost. `key` is as in ClientSessionStore; one group
+    is kept for each, the last. An error is logged and counts as None.
+    """
+
+    def put_group(self, key: bytes, group: NamedGroup) -> None:
+        """Remember `group`."""
+
+    def get_group(self, key: bytes) -> NamedGroup | None:
+        """The group, which stays in the store."""
 
 
 class MemorySessions:
@@ -81,7 +97,10 @@ class MemorySessions:
 
 
 class MemoryClientSessions:
-    """A client's sessions in this process: `per_server` for each of at most `servers`. Thread-safe."""
+    """A client's sessions in this process: `per_server` for each of at most `servers`. Thread-safe.
+
+    For as many servers it remembers the group that they asked for (`GroupMemory`).
+    """
 
     def __init__(self, servers: int = 256, per_server: int = 4) -> None:
         """Raises ConfigError for a number below 1."""
@@ -90,6 +109,7 @@ class MemoryClientSessions:
         self._servers = servers
         self._per_server = per_server
         self._sessions: OrderedDict[bytes, list[ClientSession]] = OrderedDict()
+        self._groups: OrderedDict[bytes, NamedGroup] = OrderedDict()
         self._lock = threading.Lock()
 
     def put(self, key: bytes, session: ClientSession) -> None:
@@ -112,6 +132,18 @@ class MemoryClientSessions:
             if not sessions:
                 del self._sessions[key]
             return session
+
+    def put_group(self, key: bytes, group: NamedGroup) -> None:
+        """Remember the group that this server asked for."""
+        with self._lock:
+            self._groups[key] = group
+            self._groups.move_to_end(key)
+            if len(self._groups) > self._servers:
+                self._groups.popitem(last=False)
+
+    def get_group(self, key: bytes) -> NamedGroup | None:
+        """The group that this server asked for, if it did."""
+        return self._groups.get(key)
 
     def __len__(self) -> int:
         return sum(map(len, self._sessions.values()))

@@ -10,8 +10,8 @@ import hashlib
 import threading
 
 from trustls.session.state import ClientSession
-from trustls.session.store import ClientSessionStore
-from trustls.wire.enums import ProtocolVersion
+from trustls.session.store import ClientSessionStore, GroupMemory
+from trustls.wire.enums import NamedGroup, ProtocolVersion
 
 
 class SSLSession:
@@ -91,6 +91,7 @@ class WatchedSessions:
 
     def __init__(self, store: ClientSessionStore) -> None:
         self._store = store
+        self._groups = store if isinstance(store, GroupMemory) else None
         self._now = _Moment()
 
     def put(self, key: bytes, session: ClientSession) -> None:
@@ -106,6 +107,15 @@ class WatchedSessions:
         session = offer.offered_for(key)
         self._now.offered = session is not None
         return session
+
+    def put_group(self, key: bytes, group: NamedGroup) -> None:
+        """Remember a group, if the store does that."""
+        if self._groups is not None:
+            self._groups.put_group(key, group)
+
+    def get_group(self, key: bytes) -> NamedGroup | None:
+        """The group that the store remembers."""
+        return None if self._groups is None else self._groups.get_group(key)
 
     def offer(self, session: SSLSession | None) -> None:
         """From now on `take` gives this session, in this thread; with None the store's again."""

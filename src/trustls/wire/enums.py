@@ -124,7 +124,7 @@ class CipherSuite(OpenEnum):
 
 
 class NamedGroup(OpenEnum):
-    """NamedGroup, RFC 9846 4.3.7, and the hybrids of draft-ietf-tls-ecdhe-mlkem."""
+    """NamedGroup, RFC 9846 4.3.7, and ML-KEM: by itself (draft-ietf-tls-mlkem) and in hybrids (-ecdhe-mlkem)."""
 
     SECP256R1 = 0x0017
     SECP384R1 = 0x0018
@@ -136,6 +136,9 @@ class NamedGroup(OpenEnum):
     FFDHE4096 = 0x0102
     FFDHE6144 = 0x0103
     FFDHE8192 = 0x0104
+    MLKEM512 = 0x0200
+    MLKEM768 = 0x0201
+    MLKEM1024 = 0x0202
     SecP256r1MLKEM768 = 0x11EB
     X25519MLKEM768 = 0x11EC
     SecP384r1MLKEM1024 = 0x11ED
