@@ -163,6 +163,7 @@ class Configurator:
             versions=_versions(flags),
             suites=_suites(flags),
             groups=_groups(flags),
+            key_shares=_key_shares(flags),
             signature_schemes=_signature_schemes(flags),
             sessions=self.client_sessions,
             external_psks=credentials.psks,
@@ -272,12 +273,23 @@ def _suites(flags: Flags) -> list[str] | None:
 
 
 def _groups(flags: Flags) -> list[str] | None:
-    have = {item.group for item in DEFAULT_PROVIDER.groups}
+    have = {item.group for item in DEFAULT_PROVIDER.groups + DEFAULT_PROVIDER.more_groups}
     for number in flags.curves:
         if number not in have:
             raise Unsupported(f"-curves {number}")
     wanted = [NamedGroup(number) for number in flags.curves] or policy_of(flags).groups
     return None if wanted is None else [group.iana for group in wanted]
+
+
+def _key_shares(flags: Flags) -> list[str] | None:
+    """The groups that shares go out for: what is known of the server goes before what is configured."""
+    groups = flags.curves or [item.group for item in DEFAULT_PROVIDER.groups]
+    known = next((number for number in groups if number in flags.server_supported_groups_hint), None)
+    if known is not None:
+        return [NamedGroup(known).iana]
+    if flags.key_shares or flags.no_key_shares:
+        return [NamedGroup(number).iana for number in flags.key_shares]
+    return None
 
 
 def _signature_schemes(flags: Flags) -> list[str] | None:

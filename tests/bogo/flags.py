@@ -58,6 +58,9 @@ class Flags:
     no_tls13: bool = False
     cipher: str = ""
     curves: list[int] = field(default_factory=list)
+    key_shares: list[int] = field(default_factory=list)
+    no_key_shares: bool = False
+    server_supported_groups_hint: list[int] = field(default_factory=list)
     verify_prefs: list[int] = field(default_factory=list)
     server_preference: bool = False
     host_name: str = ""
@@ -79,6 +82,7 @@ class Flags:
     fips_202205: bool = False
     wpa_202304: bool = False
     cnsa1_202603: bool = False
+    cnsa2_202603: bool = False
 
     # What callbacks do.
     verify_peer: bool = False

@@ -41,12 +41,19 @@ class Policy:
 
 _FIPS = Policy(_AES_128 + _AES_256, (NamedGroup.SECP256R1, NamedGroup.SECP384R1), _SHA256 + _SHA384 + _SHA512)
 _WPA = Policy(_AES_256, (NamedGroup.SECP384R1,), _SHA384 + _SHA512)
-_CNSA1 = Policy(_AES_256, (NamedGroup.SECP384R1,), _SHA384)
+_CNSA1 = Policy(_AES_256, (NamedGroup.MLKEM1024, NamedGroup.SECP384R1), _SHA384)
+_CNSA2 = Policy(_AES_256, (NamedGroup.MLKEM1024,), _SHA384)
 
 
 def policy_of(flags: Flags) -> Policy:
     """The policy that the flags ask for."""
-    for asked, policy in ((flags.fips_202205, _FIPS), (flags.wpa_202304, _WPA), (flags.cnsa1_202603, _CNSA1)):
+    policies = {
+        _FIPS: flags.fips_202205,
+        _WPA: flags.wpa_202304,
+        _CNSA1: flags.cnsa1_202603,
+        _CNSA2: flags.cnsa2_202603,
+    }
+    for policy, asked in policies.items():
         if asked:
             return policy
     return Policy()
