@@ -19,6 +19,9 @@ var groups = map[string]tls.CurveID{
 	"secp256r1":      tls.CurveP256,
 	"secp384r1":      tls.CurveP384,
 	"secp521r1":      tls.CurveP521,
+	// Go has had these, and names for them, since 1.26.
+	"SecP256r1MLKEM768":  0x11eb,
+	"SecP384r1MLKEM1024": 0x11ed,
 }
 
 // common is what a client's and a server's configuration share.

@@ -62,7 +62,9 @@ impl Options {
         if let Some(names) = self.list("--groups") {
             provider.kx_groups.clear();
             for name in names {
-                let found = aws_lc_rs::ALL_KX_GROUPS.iter().find(|group| format!("{:?}", group.name()) == name);
+                // rustls has a name in another case than IANA.
+                let mut all = aws_lc_rs::ALL_KX_GROUPS.iter();
+                let found = all.find(|group| format!("{:?}", group.name()).eq_ignore_ascii_case(name));
                 provider.kx_groups.push(*found.ok_or_else(|| format!("no group {name}"))?);
             }
         }
