@@ -54,6 +54,7 @@ DESCRIPTIONS: Final[dict[str, str]] = {
     Scenario.OUR_UPDATE: "trustls changes its keys and asks the peer to change its own; data before and after",
     Scenario.THEIR_UPDATE: "the peer's library changes its keys; data before and after",
     Scenario.CLOSE: "close_notify in both directions, whoever begins",
+    "other groups with ML-KEM": "ML-KEM by itself, or with P-256 and P-384, as far as the peer has it",
     "ML-DSA certificates": "mutual TLS with signatures that withstand quantum computers",
 }
 

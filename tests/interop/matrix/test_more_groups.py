@@ -9,10 +9,12 @@ import pytest
 
 import trustls
 from tests.interop.matrix import talking
-from tests.interop.matrix.adapters import BUILD_SECONDS, Peer, skip_or_fail
+from tests.interop.matrix.adapters import Peer, skip_or_fail
 from tests.interop.matrix.adapters_compiled import GO, RUSTLS
 from tests.interop.matrix.adapters_managed import PYOPENSSL
+from tests.interop.matrix.recording import VERSION
 from tests.interop.matrix.resident import RunningPeer
+from tests.interop.matrix.scenarios import Role
 from tests.support.pki import PKI
 from tests.support.servers import SECONDS, ThreadedServer
 
@@ -22,19 +24,33 @@ HAVE = {
     RUSTLS: ("SecP256r1MLKEM768", "MLKEM768", "MLKEM1024"),
 }
 
-pytestmark = pytest.mark.timeout(BUILD_SECONDS)  # The first test with a peer's program may have to build it.
-
 
 each_peer = pytest.mark.parametrize("peer", list(HAVE), ids=lambda peer: peer.name)
-each_peer_and_group = pytest.mark.parametrize(
-    ("peer", "name"),
-    [pytest.param(peer, name, id=f"{peer.name}-{name}") for peer, names in HAVE.items() for name in names],
-)
+
+
+def each_peer_and_group(role: Role) -> pytest.MarkDecorator:
+    """Every group that a peer has, as a square of the table."""
+    cases = [
+        pytest.param(
+            peer,
+            name,
+            marks=pytest.mark.interop(
+                peer=peer.name, scenario="other groups with ML-KEM", role=str(role), version="1.3"
+            ),
+            id=f"{peer.name}-{name}",
+        )
+        for peer, names in HAVE.items()
+        for name in names
+    ]
+    return pytest.mark.parametrize(("peer", "name"), cases)
 
 
 @pytest.fixture
-def running(start_peer: Callable[[Peer], RunningPeer], peer: Peer) -> RunningPeer:
+def running(
+    start_peer: Callable[[Peer], RunningPeer], record_property: Callable[[str, object], None], peer: Peer
+) -> RunningPeer:
     started = start_peer(peer)
+    record_property(VERSION, started.version)
     version = re.search(r"Go 1\.(\d+)", started.version)
     if version is not None and int(version[1]) < 26:
         skip_or_fail(f"{started.version} is too old for this test: 1.26 is needed")
@@ -47,7 +63,7 @@ def check_group(info: trustls.ConnectionInfo, theirs: str | None, name: str, *, 
     assert theirs is None or theirs.lower() == name.lower()
 
 
-@each_peer_and_group
+@each_peer_and_group(Role.CLIENT)
 @pytest.mark.parametrize("retried", [False, True], ids=["at once", "retried"])
 def test_group_with_a_peer_that_serves(running: RunningPeer, name: str, pki: PKI, *, retried: bool) -> None:
     job = running.server(pki.server, groups=(name,), versions=("1.3",))
@@ -62,7 +78,7 @@ def test_group_with_a_peer_that_serves(running: RunningPeer, name: str, pki: PKI
     assert job.end() is None
 
 
-@each_peer_and_group
+@each_peer_and_group(Role.SERVER)
 @pytest.mark.parametrize("retried", [False, True], ids=["at once", "retried"])
 def test_group_with_a_peer_that_connects(running: RunningPeer, name: str, pki: PKI, *, retried: bool) -> None:
     config = trustls.ServerConfig(credentials=[pki.server.credential], groups=[name])
