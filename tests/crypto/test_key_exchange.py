@@ -207,6 +207,15 @@ def test_ecdhe_half_of_a_hybrid_serves_as_a_share_of_its_own(group: Hybrid) -> N
     assert hybrid.ecdhe.complete(public) == secret
 
 
+@each([group for group in ALL if group.group in POST_QUANTUM])
+def test_refusal_says_how_long_a_share_has_to_be(group: KeyExchangeGroup) -> None:
+    of_client, of_server, _ = SIZES[group.group]
+    with pytest.raises(BadKeyShare, match=f"^{group.group}: 7 bytes, not {of_client}$"):
+        group.respond(b"1234567")
+    with pytest.raises(BadKeyShare, match=f"^{group.group}: 7 bytes, not {of_server}$"):
+        group.start().complete(b"1234567")
+
+
 def test_groups_of_one_mlkem_do_not_take_each_others_shares() -> None:
     small, large = BY_NAME[NamedGroup.MLKEM768], BY_NAME[NamedGroup.MLKEM1024]
     refused_by_both(large, small.start().public, small.respond(small.start().public)[0])

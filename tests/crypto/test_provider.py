@@ -121,6 +121,9 @@ def test_restricted_provider_cannot_be_widened_again() -> None:
     small = DEFAULT_PROVIDER.restricted(groups=("x25519",))
     with pytest.raises(ConfigError, match="secp256r1 is not supported; there are: x25519"):
         small.restricted(groups=("secp256r1",))
+    with pytest.raises(ConfigError, match="MLKEM1024 is not supported; there are: x25519"):
+        small.restricted(groups=("MLKEM1024",))
+    assert DEFAULT_PROVIDER.restricted(groups=("MLKEM1024",)).groups, "which can be had by name otherwise"
 
 
 def test_provider_is_frozen() -> None:
