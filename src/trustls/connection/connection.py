@@ -81,6 +81,14 @@ class Connection(RecordIntake):
         """What ended the connection, if anything did."""
         return self._failure
 
+    @property
+    def quiet(self) -> bool:
+        """Whether there is nothing to see to but data: one question for loops to ask after each `receive`.
+
+        Nothing waits in `data_to_send`, nor for `settle`; the peer has not closed, and nothing has failed.
+        """
+        return not (self._writer.pending or self._peer_closed) and self._work is None and self._failure is None
+
     def receive(self, data: Data) -> bytes:
         """Take bytes from the transport, in pieces of any size, and give the application data in them.
 
@@ -190,7 +198,8 @@ class Connection(RecordIntake):
 
         Pieces of 64 KiB cost the least a byte, where much waits.
         """
-        return self._writer.take(limit)
+        writer = self._writer
+        return writer.take(limit) if writer.pending else b""
 
     def close(self) -> None:
         """Say that this side sends no more (close_notify). The peer may still send: `receive` goes on working.

@@ -312,7 +312,8 @@ class RecordWriter:
     where it fits. `sealer` is the current write direction, None while records go out in the clear; `use` changes it.
     `pad_to`, when not 0, pads application data to a multiple of that many bytes. `fragment_size` is how many bytes of
     content a record holds at the most, padding included. `first_version` is that of the first flight's records, which
-    nobody is to look at (RFC 9846 5.1); some old peers do.
+    nobody is to look at (RFC 9846 5.1); some old peers do. `pending` is how many bytes wait, those of messages that are
+    no records yet counted as they are.
     """
 
     __slots__ = ("_chunks", "_handshake", "_version", "fragment_size", "pad_to", "pending", "sealer")
@@ -345,12 +346,14 @@ class RecordWriter:
     def queue_handshake(self, message: bytes) -> None:
         """Add a handshake message to the flight."""
         self._handshake.append(message)
+        self.pending += len(message)
 
     def flush_handshake(self) -> None:
         """Turn the waiting handshake messages into records."""
         if self._handshake:
             flight = b"".join(self._handshake)
             self._handshake.clear()
+            self.pending -= len(flight)
             step = self.fragment_size
             for start in range(0, len(flight), step):
                 self._write(_HANDSHAKE, flight[start : start + step])
