@@ -213,18 +213,21 @@ class TLSSocket(Generic[C]):
         self._forks = FORKS.count
         connection = self.connection
         plaintext = b""
+        quiet = False  # An alert waits, when this fails.
         try:
             with self._state:
                 if data:
                     plaintext = connection.receive(data)
                 else:
                     connection.receive_eof()
-                if connection.pending_work is not None:
+                quiet = connection.quiet
+                if not quiet and connection.pending_work is not None:
                     error = self._async_required()
                     connection.abort(error)
                     raise error
         finally:
-            self._flush_quietly()
+            if not quiet or self._unsent:
+                self._flush_quietly()
         if plaintext:
             self._plaintext = plaintext
 
@@ -347,8 +350,12 @@ class TLSSocket(Generic[C]):
                 else:
                     self._unsent = unsent = connection.data_to_send()
             while True:
-                if unsent:
-                    self._send(unsent)
+                while unsent:
+                    self._forks = FORKS.count
+                    deadline = self._deadline
+                    sent = self._socket.send(unsent) if deadline is None else self._send_until(deadline, unsent)
+                    # What a timeout leaves stays there, or the stream would be torn.
+                    self._unsent = unsent = b"" if sent == len(unsent) else memoryview(unsent)[sent:]
                 with self._state:
                     if not self._more:
                         held = False
@@ -356,30 +363,20 @@ class TLSSocket(Generic[C]):
                         return
                     self._more = False
                     self._unsent = unsent = connection.data_to_send()
+        except (BrokenPipeError, ConnectionResetError):
+            self._raise_last_alert()
+            raise
         finally:
             if held:
                 self._sending.release()
 
-    def _send(self, unsent: bytes | memoryview) -> None:
-        """Send all of `_unsent`, which this is. What a timeout leaves stays there, or the stream would be torn."""
-        self._forks = FORKS.count
-        try:
-            while True:
-                deadline = self._deadline
-                sent = self._socket.send(unsent) if deadline is None else self._send_until(deadline, unsent)
-                if sent == len(unsent):
-                    self._unsent = b""
-                    return
-                self._unsent = unsent = memoryview(unsent)[sent:]
-        except (BrokenPipeError, ConnectionResetError):
-            self._raise_last_alert()
-            raise
-
     def _send_until(self, deadline: float, data: bytes | memoryview) -> int:
         if _DONT_WAIT and self._socket.gettimeout() is None:
             # Mostly there is room. This saves setting the timeout and asking for the room.
-            with contextlib.suppress(BlockingIOError):
+            try:
                 return self._socket.send(data, _DONT_WAIT)
+            except BlockingIOError:
+                pass
         self._keep_deadline(deadline)
         return self._socket.send(data)
 
