@@ -99,3 +99,35 @@ def test_record_that_comes_byte_by_byte_is_waited_for() -> None:
                 client.recv(100)
         server.raw.sendall(record[-1:])
         assert client.recv(100) == b"data"
+
+
+@VERSIONS
+@pytest.mark.parametrize("ahead", [1, 3, 5, 6])
+def test_record_behind_a_long_one_may_come_in_pieces(version: str, ahead: int) -> None:
+    with connected(version) as (client, server):
+        client.setblocking(False)
+        server.tls.write(b"x" * 16_384)
+        first = server._outgoing.read()
+        server.tls.write(b"y" * 16_384)
+        server.end()
+        second = server._outgoing.read()
+        beside(server.raw.sendall, first + second[:ahead]).result()
+        assert client.recv(16_384) == b"x" * 16_384
+        with pytest.raises(ssl.SSLWantReadError):
+            client.recv(16_384)
+        beside(server.raw.sendall, second[ahead:]).result()
+        assert select.select([client], [], [], SECONDS)[0], "data is hidden from select"
+        assert client.recv(16_384) == b"y" * 16_384
+        assert select.select([client], [], [], SECONDS)[0], "the end is hidden from select"
+        assert client.recv(16_384) == b""
+
+
+def test_stream_that_ends_behind_the_next_record_s_header_is_cut_off() -> None:
+    with connected("1.3") as (client, server):
+        server.tls.write(b"x" * 16_384)
+        server.tls.write(b"y")
+        beside(server.raw.sendall, server._outgoing.read()[:-18]).result()
+        server.raw.shutdown(socket.SHUT_WR)
+        assert client.recv(16_384) == b"x" * 16_384
+        with pytest.raises(ssl.SSLEOFError):
+            client.recv(16_384)

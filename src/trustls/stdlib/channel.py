@@ -14,7 +14,8 @@ from typing import Final
 from trustls.connection import Connection
 from trustls.errors import TLSError
 from trustls.net.forks import FORKS
-from trustls.protocol.record import HEADER_LENGTH
+from trustls.protocol.buffers import FULL_RECORD
+from trustls.protocol.record import HEADER_LENGTH, MAX_PLAINTEXT
 from trustls.stdlib.descriptors import SameDescriptor, waiting
 from trustls.stdlib.errors import as_ssl_error
 from trustls.stdlib.patience import Patience
@@ -27,8 +28,10 @@ _WRITE_SIZE: Final = 1 << 17
 _LAST_WORDS: Final = 0.1
 # Reads of what is unread, once the peer has hung up or before the socket is closed (so that it is not reset).
 LAST_READS: Final = 16
-# A record so short is read by itself, however much there is behind it.
+# A record so short is read by itself, however much there is behind it: it may be the last one.
 _SMALL: Final = 1 << 12
+# How the header of an encrypted record begins; all others are of the handshake, or a failure.
+_ENCRYPTED: Final = b"\x17\x03\x03"
 _NOTHING: Final = memoryview(b"")
 # Sends what can be sent at once, also on a socket that is blocking.
 _AT_ONCE: Final = getattr(socket, "MSG_DONTWAIT", 0)
@@ -43,9 +46,12 @@ class Channel:
     Args:
         sock: the socket, whose file descriptor this reads and writes, and which goes on owning it.
         connection: whose bytes these are.
+
+    Attributes:
+        unsent: what was sealed and could not be sent. It goes out before all else.
     """
 
-    __slots__ = ("_connection", "_forks", "_raw", "_sending", "_unsent", "state")
+    __slots__ = ("_ahead", "_connection", "_forks", "_raw", "_sending", "state", "unsent")
 
     def __init__(self, sock: socket.socket, connection: Connection) -> None:
         self._connection = connection
@@ -54,7 +60,8 @@ class Channel:
         self._raw.settimeout(0)
         sock.settimeout(sock.gettimeout())
         self._forks = FORKS.count
-        self._unsent = _NOTHING
+        self._ahead = b""  # Of the next record's header.
+        self.unsent = _NOTHING
         self._sending = threading.Lock()  # Keeps records in order on their way out.
         self.state = threading.RLock()
 
@@ -66,46 +73,78 @@ class Channel:
         What there is no room for stays in the socket, where `select` sees it. Loops written for `ssl` count on
         that: OpenSSL reads record by record.
         """
-        size = self._connection.bytes_wanted(room)
-        handshaking = self._connection.handshaking
-        if handshaking and not _AT_ONCE:
+        while True:
+            try:
+                return self._read_records(room)
+            except (BlockingIOError, InterruptedError):
+                patience.wait(self._raw, write=False)
+
+    def read_flight(self, patience: Patience) -> bytes:
+        """One read of the socket during the handshake, of no more than the record that has begun, or the next one."""
+        size = self._connection.bytes_wanted()
+        if not _AT_ONCE:
             self.flush(patience)
         while True:
             try:
-                return self._raw.recv(size, _AT_ONCE) if handshaking else self._read_records(size)
+                return self._raw.recv(size, _AT_ONCE)
             except (BlockingIOError, InterruptedError):
-                if handshaking:
-                    # Not after each record: a flight goes out in one piece, or the second would wait until the peer has
-                    # acknowledged the first (Nagle's algorithm), which takes 40 ms.
-                    self.flush(patience)
+                # Not after each record: a flight goes out in one piece, or the second would wait until the peer has
+                # acknowledged the first (Nagle's algorithm), which takes 40 ms.
+                self.flush(patience)
                 patience.wait(self._raw, write=False)
 
-    def _read_records(self, size: int) -> bytes:
-        """The record that has begun, or the next one; `size` bytes where the socket has more than that.
+    def _read_records(self, room: int) -> bytes:
+        """The record that has begun, or the next one; more than that where more is there.
 
-        So the socket can be read as long as there is anything to tell. A close_notify that was taken together with data
-        would be known to `pending` alone, and not every loop asks there.
+        Always so that the socket can be read as long as there is anything to tell. A close_notify that was taken
+        together with data would be known to `pending` alone, and not every loop asks there. Behind a long record the
+        next one's header is read: it tells nothing as long as its record is in the socket, or not there yet.
         """
-        lacking = self._connection.bytes_wanted()
-        if lacking != HEADER_LENGTH:
-            return self._raw.recv(self._this_or_more(lacking, size))
-        header = self._raw.recv(lacking)
+        recv = self._raw.recv
+        header = self._ahead
         if len(header) < HEADER_LENGTH:
-            return header
-        try:
-            return header + self._raw.recv(self._this_or_more(header[3] << 8 | header[4], size))
-        except (BlockingIOError, InterruptedError):
-            return header
+            lacking = HEADER_LENGTH - len(header) if header else self._connection.bytes_wanted()
+            if lacking != HEADER_LENGTH and not header:
+                return recv(lacking)
+            header += recv(lacking)
+            if len(header) < HEADER_LENGTH or not header.startswith(_ENCRYPTED):
+                self._ahead = b""
+                return header
+            self._ahead = header
+        lacking = header[3] << 8 | header[4]
+        if lacking <= _SMALL:
+            body = recv(lacking)
+            self._ahead = b""
+        elif room < lacking + MAX_PLAINTEXT:
+            body = recv(lacking + HEADER_LENGTH)
+            self._ahead = body[lacking:]
+            if self._ahead:
+                return b"".join((header, memoryview(body)[:lacking]))
+        else:
+            body = recv(self._this_or_more(lacking, room))
+            self._ahead = b""
+        return header + body
 
-    def _this_or_more(self, lacking: int, size: int) -> int:
-        return size if lacking > _SMALL and waiting(self._raw) > size else lacking
+    def _this_or_more(self, lacking: int, room: int) -> int:
+        """How much to read: what the record lacks, and further ones that there is room for, as far as they are there.
+
+        They are counted as long as the peer fills its records: those that were cut would be copied once more.
+        """
+        more = min((room - lacking) // MAX_PLAINTEXT, (waiting(self._raw) - 1 - lacking) // FULL_RECORD)
+        return lacking + max(more, 0) * FULL_RECORD
+
+    def take_ahead(self) -> bytes:
+        """What was read and not given yet, once; for whoever goes on without TLS."""
+        ahead, self._ahead = self._ahead, b""
+        return ahead
 
     def read_what_is_left(self) -> bytes:
         """What the socket has after its peer hung up, or some of it; b"" when there is nothing. It does not wait."""
         try:
-            return self._raw.recv(READ_SIZE, _AT_ONCE)
+            found = self._raw.recv(READ_SIZE, _AT_ONCE)
         except OSError:
             return b""
+        return self.take_ahead() + found
 
     # -- Sending ------------------------------------------------------------------------------------------------------
 
@@ -139,15 +178,15 @@ class Channel:
                     self._connection.send(data)
             while True:
                 with self.state:
-                    if not self._unsent:
-                        self._unsent = memoryview(self._connection.data_to_send(_WRITE_SIZE))
-                    if not self._unsent:
+                    if not self.unsent:
+                        self.unsent = memoryview(self._connection.data_to_send(_WRITE_SIZE))
+                    if not self.unsent:
                         self._sending.release()
                         held = False
                         return
                 try:
                     # What cannot be sent now stays in front of all else, or the stream would be torn.
-                    self._unsent = self._unsent[self._raw.send(self._unsent, _AT_ONCE) :]
+                    self.unsent = self.unsent[self._raw.send(self.unsent, _AT_ONCE) :]
                 except (BlockingIOError, InterruptedError):
                     if patience is None:
                         return

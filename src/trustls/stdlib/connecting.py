@@ -30,6 +30,7 @@ class ConnectingSocket(Described, ssl.SSLSocket):  # type: ignore[override]  # s
     _in_clear: bytes
     _unwrapped: bool
     _receiving: threading.RLock
+    _shaken: bool  # Whether the handshake is known to be over.
     do_handshake_on_connect: bool
     suppress_ragged_eofs: bool
 
@@ -112,6 +113,7 @@ class ConnectingSocket(Described, ssl.SSLSocket):  # type: ignore[override]  # s
 
     def _begin(self) -> None:
         self._connection = self._context.connection(self._server_hostname, self._session)
+        self._shaken = False
         self._channel = Channel(self, self._connection)
 
     def _forget(self) -> None:

@@ -22,6 +22,7 @@ Cipher = tuple[str, str, int]
 
 VERSION_NAMES: Final = {ProtocolVersion.TLS1_3: "TLSv1.3", ProtocolVersion.TLS1_2: "TLSv1.2"}
 _TLS13_SUITES: Final = 0x13
+_NOTHING: Final = memoryview(b"")
 
 
 def cipher(suite: CipherSuite) -> Cipher:
@@ -202,13 +203,17 @@ class Described:
             return self._plaintext.nbytes
         return int(self._connection.peer_closed or self._connection.failure is not None)
 
-    def _take_plaintext(self, size: int) -> memoryview:
+    def _take_plaintext(self, size: int) -> bytes | memoryview:
         """The next `size` bytes of data, or what there is; nothing at the end, which is told by that."""
-        if size and not self._plaintext:
-            self._end_told = True
-        piece = self._plaintext[:size]
-        self._plaintext = self._plaintext[size:]
-        return piece
+        piece = self._plaintext
+        if len(piece) <= size:
+            if size and not piece:
+                self._end_told = True
+            self._plaintext = _NOTHING
+            whole = piece.obj
+            return whole if isinstance(whole, bytes) and len(whole) == len(piece) else piece
+        self._plaintext = piece[size:]
+        return piece[:size]
 
     def _told(self, failure: TLSError) -> ssl.SSLError:
         """The failure, to be raised."""

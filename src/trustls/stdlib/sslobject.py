@@ -90,8 +90,9 @@ class SSLObject(Described, ssl.SSLObject):
         piece = self._take_plaintext(size)
         if view is None:
             return bytes(piece)
-        view[: piece.nbytes] = piece
-        return piece.nbytes
+        found = memoryview(piece)
+        view[: found.nbytes] = found
+        return found.nbytes
 
     def write(self, data: Buffer) -> int:
         """Seal data, all of it, into the outgoing BIO; how many bytes those were.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import socket
 import ssl
-from typing import TYPE_CHECKING, Any, Final, Self, cast
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, cast
 
 from trustls.errors import TLSError
 from trustls.stdlib.channel import LAST_READS, READ_SIZE, Channel
@@ -62,6 +62,7 @@ class SSLSocket(ConnectingSocket):
                 self.settimeout(timeout)
         if self.connection.failure is not None:
             raise as_ssl_error(self.connection.failure)
+        self._shaken = True
 
     # -- Receiving ----------------------------------------------------------------------------------------------------
 
@@ -75,7 +76,8 @@ class SSLSocket(ConnectingSocket):
         """
         if self._connection is None:
             return self._recv_in_clear(buflen, flags)
-        self._check_flags(flags, "recv")
+        if flags:
+            self._refuse_flags("recv")
         return bytes(self._take(buflen))
 
     def recv_into(self, buffer: Buffer, nbytes: int | None = None, flags: int = 0) -> int:
@@ -85,7 +87,8 @@ class SSLSocket(ConnectingSocket):
         if self._connection is None:
             data: Buffer = self._recv_in_clear(min(size, view.nbytes), flags)
         else:
-            self._check_flags(flags, "recv_into")
+            if flags:
+                self._refuse_flags("recv_into")
             data = self._take(min(size, view.nbytes))
         found = memoryview(data)
         view[: found.nbytes] = found
@@ -103,43 +106,47 @@ class SSLSocket(ConnectingSocket):
             return bytes(self._take(len))
         return self.recv_into(buffer, len)
 
-    def _take(self, size: int) -> memoryview:
+    def _take(self, size: int) -> bytes | memoryview:
         if size < 0:
             raise ValueError("negative buffersize in recv")
-        if self.connection.handshaking:
+        if not self._shaken and self.connection.handshaking:
             self.do_handshake()
-        patience = self._patience("read")
         with self._receiving:
-            try:
-                while size and not self._plaintext and not self.connection.peer_closed:
-                    self._receive_some(patience, min(size, READ_SIZE))
-            except ssl.SSLEOFError:
-                if not self.suppress_ragged_eofs:
-                    raise
-                return _NOTHING
+            if size and not self._plaintext:
+                patience = Patience(self.gettimeout(), "read")
+                try:
+                    while not self._plaintext and not self.connection.peer_closed:
+                        self._receive_some(patience, min(size, READ_SIZE))
+                except ssl.SSLEOFError:
+                    if not self.suppress_ragged_eofs:
+                        raise
             return self._take_plaintext(size)
 
     def _receive_some(self, patience: Patience, room: int = 0) -> None:
         """One read of the socket, into the connection."""
         connection, channel = self.connection, self._open_channel()
-        if connection.failure is not None:
+        if not connection.quiet and connection.failure is not None:
             raise self._told(connection.failure)
+        handshaking = not self._shaken and connection.handshaking
         try:
-            data = channel.read(patience, room)
+            data = channel.read_flight(patience) if handshaking else channel.read(patience, room)
         except (BrokenPipeError, ConnectionResetError):
             self._raise_last_alert(channel)
             raise
         try:
-            self._take_in(data, channel)
+            quiet = self._take_in(data, channel, handshaking=handshaking)
         except TLSError as error:
             channel.flush_last_words(patience)
             raise self._told(error) from error
-        if not connection.handshaking:
+        if (channel.unsent or not quiet) and not (handshaking and connection.handshaking):
             # A thread that receives must never wait for one that sends: each peer would wait for the other to read.
             channel.flush_at_once()
 
-    def _take_in(self, data: bytes, channel: Channel) -> None:
-        """Give the connection what was read, and keep the data that was in it; b"" is the end of the stream."""
+    def _take_in(self, data: bytes, channel: Channel, *, handshaking: bool = False) -> bool:
+        """Give the connection what was read, and keep the data that was in it; b"" is the end of the stream.
+
+        Whether there is nothing but data to see to.
+        """
         connection = self.connection
         try:
             with channel.state:
@@ -150,7 +157,10 @@ class SSLSocket(ConnectingSocket):
                         self._plaintext = memoryview(bytes(kept) + plaintext if kept else plaintext)
                 else:
                     connection.receive_eof()
-                check_possible(connection)
+                quiet = connection.quiet
+                if handshaking or not quiet:
+                    check_possible(connection)
+                return quiet
         finally:
             self._keep_session()  # Here too, or the next connection of this thread would take it for its own.
 
@@ -214,15 +224,17 @@ class SSLSocket(ConnectingSocket):
         if self._connection is None:
             self._check_in_clear()
             return socket.socket.send(self, data, flags)
-        self._check_flags(flags, "send")
-        if self.connection.handshaking:
+        if flags:
+            self._refuse_flags("send")
+        if not self._shaken and self.connection.handshaking:
             self.do_handshake()
         view = memoryview(data).cast("B")
-        patience = self._patience("write")
+        patience = Patience(self.gettimeout(), "write")
         owed = self._owed
         if owed and view[: len(owed)] != owed:
             raise bad_write_retry()
-        self._flush(patience)
+        if owed or self._open_channel().unsent:
+            self._flush(patience)
         if owed:
             # The last call sealed this much of its data and could not send it: now it is sent.
             self._owed = b""
@@ -241,7 +253,8 @@ class SSLSocket(ConnectingSocket):
             self._check_in_clear()
             socket.socket.sendall(self, data, flags)
             return
-        self._check_flags(flags, "sendall")
+        if flags:
+            self._refuse_flags("sendall")
         view = memoryview(data).cast("B")
         at = 0
         while at < view.nbytes:
@@ -301,7 +314,7 @@ class SSLSocket(ConnectingSocket):
                 raise self._told(connection.failure)
             if self._plaintext:
                 raise data_after_close()
-            self._in_clear = connection.take_unread()
+            self._in_clear = connection.take_unread() + channel.take_ahead()
             self._forget()
             self._unwrapped = True
         return self
@@ -345,9 +358,8 @@ class SSLSocket(ConnectingSocket):
             raise as_ssl_error(error) from error
         self._flush(self._patience("write"))
 
-    def _check_flags(self, flags: int, what: str) -> None:
-        if flags:
-            raise ValueError(f"non-zero flags not allowed in calls to {what}() on {type(self).__name__}")
+    def _refuse_flags(self, what: str) -> NoReturn:
+        raise ValueError(f"non-zero flags not allowed in calls to {what}() on {type(self).__name__}")
 
     def __repr__(self) -> str:
         connection = self._connection
