@@ -301,8 +301,9 @@ class TLSProtocol(asyncio.BufferedProtocol):
             self.flush()
             self._failed(error)
             return
-        self.flush()
-        if self._transport is None or connection.pending_work is not None:
+        quiet = connection.quiet
+        if not quiet or self._transport is None:
+            self.flush()
             self._go_on()
         if plaintext and not self.closing:
             if self._reading_paused or self._buffered:
@@ -311,6 +312,8 @@ class TLSProtocol(asyncio.BufferedProtocol):
                 self.application_protocol.data_received(plaintext)
         if self._news is not None:
             self._tell_news()
+        if quiet:
+            return
         if connection.failure is not None:
             self._failed(connection.failure)
         elif connection.peer_closed:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from trustls.connection import Data, ServerConnection
-from trustls.errors import ConfigError
+from trustls.errors import ConfigError, TLSError
 from trustls.trust.verifiers import Peer
 
 if TYPE_CHECKING:
@@ -84,19 +84,23 @@ class TLSTransport(asyncio.Transport):
             ConnectionClosed: `write_eof` was called.
         """
         connection = self._connection
-        if self._protocol.closing or connection.failure is not None:
+        if self._protocol.closing:
             return
-        if type(data) is bytes and len(data) <= _PIECE:
-            # Most writes, with as few calls as may be.
-            connection.send(data)
-            sealed = connection.data_to_send()
-            if not self._raw.is_closing():
-                self._raw.write(sealed)
-            return
-        view = memoryview(data).cast("B")
-        for start in range(0, len(view), _PIECE):
-            connection.send(view[start : start + _PIECE])
-            self._protocol.flush()
+        try:
+            if type(data) is bytes and len(data) <= _PIECE:
+                # Most writes, with as few calls as may be.
+                connection.send(data)
+                sealed = connection.data_to_send()
+                if not self._raw.is_closing():
+                    self._raw.write(sealed)
+                return
+            view = memoryview(data).cast("B")
+            for start in range(0, len(view), _PIECE):
+                connection.send(view[start : start + _PIECE])
+                self._protocol.flush()
+        except TLSError:
+            if connection.failure is None:
+                raise
 
     def writelines(self, list_of_data: Iterable[Data]) -> None:
         """Send several pieces of data. Small ones share records, large ones are not copied for it."""
