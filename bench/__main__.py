@@ -20,7 +20,7 @@ from bench.results import Row, dump, load
 from bench.terms import MLKEM, Terms
 
 _QUICK = 0.035
-_LINUX = {"sockets", "workers", "memory"}
+_LINUX = {"sockets", "workers", "scaling", "memory"}
 
 
 class Measurement(NamedTuple):
@@ -48,6 +48,7 @@ MEASUREMENTS = (
     Measurement("loopback", "", 21),
     Measurement("sockets", "", 16),
     Measurement("workers", "", 14),
+    Measurement("scaling", "", 10),
     Measurement("memory", "", 30),
     Measurement("imports", "", 12),
 )

@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from bench import against, chart, exchange, page
+from bench import against, chart, exchange, page, scaling
 from bench.__main__ import MEASUREMENTS
 from bench.goals import GOALS, goals_of
 from bench.negotiated import negotiated
 from bench.peers import bio, own, pyopenssl
 from bench.peers.endpoint import Peer
 from bench.pki import P256, RSA, Scenario
-from bench.results import PYOPENSSL, SSL, TRUSTLS, Row, dump, load
+from bench.results import LIMIT, PYOPENSSL, SSL, TRUSTLS, Row, dump, load
 from bench.terms import MLKEM, Terms
 from bench.timing import Stopwatch, interleaved
 
@@ -126,6 +126,16 @@ def test_stopwatch_counts_the_processor_time_of_other_processes() -> None:
         found = watch.spent()
         other.communicate(b"\n")
     assert found.processor >= 0.05, "the other process used as much"
+
+
+def test_turns_that_neighbours_disturbed_do_not_count() -> None:
+    one, both = scaling.Way(1, 1), scaling.Way(1, 2)
+    noise = [scaling.Turn(rate, 0.5) for rate in (1, 10, 1000, 10_000, 5, 7, 9, 11)]
+    turns = {one: [scaling.Turn(100, 0.0), scaling.Turn(102, 0.01), *noise]}
+    turns |= {both: [*noise, scaling.Turn(150, 0.0), scaling.Turn(152, 0.02)], scaling.Way(2, 1): noise}
+    threads, _ = scaling.rows_of("some work", {TRUSTLS: turns, LIMIT: {**turns, one: [scaling.Turn(404, 0.0)] * 10}})
+    assert threads.values[TRUSTLS] == pytest.approx(151 / 101)
+    assert threads.values[f"{TRUSTLS}, at most"] == pytest.approx(4 / 3), "a quarter of the time needs no GIL"
 
 
 def test_rows_survive_their_way_through_json() -> None:
