@@ -126,12 +126,12 @@ def _answer(found: object) -> None:
 
 
 def _seconds(work: Work, times: int) -> float:
-    run = work.run
+    run, runs = work.run, max(1, round(times / work.times))
     run()  # The processor's caches are full of the other tree.
     start = time.process_time()
-    for _ in range(times):
+    for _ in range(runs):
         run()
-    return (time.process_time() - start) / times / work.times
+    return (time.process_time() - start) / runs / work.times
 
 
 def _calls(work: Work) -> float:
@@ -185,7 +185,7 @@ class _Tree:
         self._process.stdout.close()
 
     def ask(self, name: str, times: int) -> float:
-        """Seconds of one of them, or with no `times` its Python calls."""
+        """Seconds of one, done about `times` (some come in bunches only); with no `times` its Python calls."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps([name, times]) + "\n")
         self._process.stdin.flush()
