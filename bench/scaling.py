@@ -39,6 +39,11 @@ _TURN_SECONDS = 0.006
 _LEAST_ROUNDS = 8
 # Of the turns those count that were disturbed the least: one in so many.
 _QUIETEST = 5
+_MOST_DISTURBED = 0.1
+_DISTURBED = (
+    "More than one core: THE MACHINE WAS BUSY, also in the quietest turns. The figures of threads are not to be "
+    "relied on: one that waits for a core may hold the GIL meanwhile."
+)
 # So that all have been told by then when to begin.
 _HEAD_START = 0.002
 _WORKERS = 2
@@ -106,6 +111,8 @@ def rows_of(work: str, found: Mapping[str, Turns]) -> Iterator[Row]:
                 "disturbed": max(one.disturbed, many.disturbed),
                 "turns": len(turns[way]),
             }
+            if max(one.disturbed, many.disturbed) > _MOST_DISTURBED:
+                row.notes.append(_DISTURBED)
         if way == _THREADS:
             row.values[_AT_MOST] = _at_most(found[TRUSTLS], found[LIMIT])
         row.notes.append(
