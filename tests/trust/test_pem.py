@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import pytest
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, pkcs12
 
 import trustls
@@ -23,7 +25,11 @@ def key(encoding: Encoding, password: bytes | None = None) -> bytes:
 
 
 PFX = pkcs12.serialize_key_and_certificates(
-    b"alice", ALICE.key, ALICE.certificate, None, serialization.BestAvailableEncryption(SECRET)
+    b"alice",
+    cast("ec.EllipticCurvePrivateKey", ALICE.key),
+    ALICE.certificate,
+    None,
+    serialization.BestAvailableEncryption(SECRET),
 )
 CERTIFICATE = ALICE.certificate.public_bytes(Encoding.PEM)
 
