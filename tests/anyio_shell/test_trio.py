@@ -276,8 +276,11 @@ def test_certificate_that_does_not_come_ends_the_wait(how: str, pki: PKI) -> Non
     reasons = []
 
     async def main() -> None:
+        asked = trio.Event()
+
         async def ask(stream: SocketTLS) -> None:
             await stream.request_client_certificate()
+            asked.set()
             with pytest.raises(trio.BrokenResourceError) as caught:
                 await stream.wait_for_client_certificate()
             reasons.append(type(caught.value.__cause__))
@@ -288,6 +291,7 @@ def test_certificate_that_does_not_come_ends_the_wait(how: str, pki: PKI) -> Non
             await connect(server, client) as stream,
         ):
             await stream.do_handshake()
+            await asked.wait()
             if how == "closed":
                 await stream.send_eof()
             with contextlib.suppress(trio.BrokenResourceError):
