@@ -70,8 +70,16 @@ class _Labels:
         self.handshake_salt = algorithm.mac(algorithm.mac(no_psk).digest(self.derived))
 
 
+class _LabelsByName(dict[str, _Labels]):
+    """The labels by the hash function's name, made at their first use: the first HMAC of a process takes 1 ms."""
+
+    def __missing__(self, name: str) -> _Labels:
+        labels = self[name] = _Labels(SHA256 if name == SHA256.name else SHA384)
+        return labels
+
+
 _FIRST_BLOCK = b"\x01"
-_LABELS = {SHA256.name: _Labels(SHA256), SHA384.name: _Labels(SHA384)}
+_LABELS = _LabelsByName()
 _IV_INFO = _info(b"iv", b"", 12)
 _KEY_INFOS = {length: _info(b"key", b"", length) for length in (16, 32)}
 
