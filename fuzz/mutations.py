@@ -7,6 +7,7 @@ right: it is judged by what it says. The bytes come after that, for what no fiel
 from __future__ import annotations
 
 import dataclasses
+import struct
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -19,7 +20,7 @@ from trustls.wire.messages import HandshakeMessage, encode_message
 from trustls.wire.names import DistinguishedName
 
 # What `encode` raises for a message that has no encoding: a field too long for its length, a value of the wrong type.
-_NO_ENCODING: Final = (OverflowError, ValueError, TypeError, AttributeError)
+NO_ENCODING: Final = (OverflowError, ValueError, TypeError, AttributeError, struct.error)
 _BOUNDARIES: Final = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x100, 0x7FFF, 0x8000, 0xFFFF, 0x10000, 0x7FFFFFFF, 0xFFFFFFFF)
 _REPEATS: Final = (2, 3, 9, 33, 260, 1200)
 # Around what a vector, a record, a message or a kept ticket can hold.
@@ -56,7 +57,7 @@ def encoded(message: Any, instead: bytes) -> bytes:
     """The message with its header; `instead` when it has no encoding."""
     try:
         raw = encode_message(message)
-    except _NO_ENCODING:
+    except NO_ENCODING:
         return instead
     return raw if len(raw) <= _MOST else instead
 
@@ -350,6 +351,6 @@ def _rebound(message: Any, choices: Decisions, rebind: Rebind | None) -> Any:
     if rebind is not None and not choices.flag():
         try:
             rebind(message)
-        except _NO_ENCODING:
+        except NO_ENCODING:
             return message
     return message

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from fuzz import seeds as recorded
 from fuzz.decisions import Decisions
-from fuzz.mutations import Pool, other_field
+from fuzz.mutations import NO_ENCODING, Pool, other_field
 from fuzz.oracles import check_refusal
 from fuzz.stories import pool
 from trustls.errors import PeerMisbehaved, TLSError
@@ -126,7 +126,7 @@ def _check_fields(data: bytes) -> None:
         message = other_field(message, choices, known)
     try:
         body = message.encode()
-    except (OverflowError, ValueError, TypeError, AttributeError):
+    except NO_ENCODING:
         return  # It has no encoding.
     if len(body) <= 1 << 17:
         _check_body(type(message), body)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from fuzz.decisions import Decisions
-from fuzz.mutations import other_field
+from fuzz.mutations import NO_ENCODING, other_field
 from fuzz.oracles import check_refusal
 from fuzz.scenarios import SameSession, Scenario, named
 from tests.session.sessions import server_session
@@ -96,7 +96,7 @@ def _check_changed_state(choices: Decisions) -> None:
         session = other_field(session, choices)
     try:
         encoded = session.encode()
-    except (OverflowError, ValueError, TypeError, AttributeError):
+    except NO_ENCODING:
         return
     _check_state(encoded)
 
@@ -163,7 +163,7 @@ def _check_lookup(choices: Decisions, version: str) -> None:
             changed = other_field(changed, choices)
         try:
             content = changed.encode()
-        except (OverflowError, ValueError, TypeError, AttributeError):
+        except NO_ENCODING:
             return
     stored = choices.flag()
     policy = StoredSessions(store=_Broken(content)) if stored else Tickets(keys=_OneKey())
@@ -201,7 +201,7 @@ def _check_given_ticket(choices: Decisions) -> None:
         message = other_field(message, choices)
     try:
         message.encode()
-    except (OverflowError, ValueError, TypeError, AttributeError):
+    except NO_ENCODING:
         return
     say(joined.server, message)
     joined.run()
