@@ -25,6 +25,7 @@ from trustls.connection import ClientConnection, Connection, Data
 from trustls.crypto.signatures import PrivateKey
 from trustls.errors import ConfigError, TLSError
 from trustls.identity.signer import Signer
+from trustls.net.breaking import Breaking
 from trustls.net.common import ThreadedSigner, new_client, new_connection, peer_named
 from trustls.net.shell import HANDSHAKE_TIMEOUT, SHUTDOWN_TIMEOUT, AsyncShell, Runtime
 from trustls.trust.names import ServerName
@@ -49,6 +50,8 @@ _RUNTIME: Final = Runtime(
     busy=anyio.BusyResourceError,
     make_busy=anyio.BusyResourceError,
 )
+_BREAKING: Final = Breaking(anyio.BrokenResourceError)
+_BREAKING_UNLESS_MISUSED: Final = Breaking(anyio.BrokenResourceError, ConfigError)
 
 
 class ConnectionAttribute(TypedAttributeSet):
@@ -173,10 +176,8 @@ class TLSStream(ByteStream):
         """
         if max_bytes < 1:
             raise ValueError("max_bytes must be positive")
-        try:
+        with _BREAKING:
             data = await self._shell.receive(max_bytes)
-        except TLSError as error:
-            raise _broken(error) from error
         if not data:
             raise anyio.EndOfStream
         return data
@@ -189,26 +190,18 @@ class TLSStream(ByteStream):
                 cause.
             anyio.ClosedResourceError: after `send_eof`.
         """
-        try:
+        with _BREAKING:
             await self._shell.send(item)
-        except TLSError as error:
-            raise _broken(error) from error
 
     async def send_eof(self) -> None:
         """Say that this side sends no more (close_notify), and go on receiving: half-close."""
-        try:
+        with _BREAKING:
             await self._shell.send_eof()
-        except TLSError as error:
-            raise _broken(error) from error
 
     async def update_keys(self, *, request_peer: bool = True) -> None:
         """Change this side's sending keys; see `Connection.update_keys`."""
-        try:
+        with _BREAKING_UNLESS_MISUSED:
             await self._shell.update_keys(request_peer=request_peer)
-        except ConfigError:
-            raise
-        except TLSError as error:
-            raise _broken(error) from error
 
     async def request_client_certificate(self) -> None:
         """On a server: ask the client for a certificate now.
@@ -216,12 +209,8 @@ class TLSStream(ByteStream):
         `wait_for_client_certificate` waits for the answer; `receive` takes it too. See
         `ServerConnection.request_client_certificate`, also for the ConfigError that it raises.
         """
-        try:
+        with _BREAKING_UNLESS_MISUSED:
             await self._shell.request_client_certificate()
-        except ConfigError:
-            raise
-        except TLSError as error:
-            raise _broken(error) from error
 
     async def wait_for_client_certificate(self) -> Peer | None:
         """On a server: wait until the client has answered `request_client_certificate`; who it is then, as `peer`.
@@ -233,12 +222,8 @@ class TLSStream(ByteStream):
                 of an answer, or the connection failed otherwise; the cause says which.
             ConfigError: this is a client.
         """
-        try:
+        with _BREAKING_UNLESS_MISUSED:
             return await self._shell.wait_for_client_certificate()
-        except ConfigError:
-            raise
-        except TLSError as error:
-            raise _broken(error) from error
 
     async def aclose(self) -> None:
         """Send close_notify, and close the stream below, within the shutdown timeout; at once when cancelled."""
@@ -419,7 +404,3 @@ def _cipher(connection: Connection) -> tuple[str, str, int]:
     """Name, version and key size, as `ssl.SSLSocket.cipher` gives them, though with the name of the IANA."""
     info = connection.info
     return info.suite.name, _VERSION_NAMES[info.version], 128 if "AES_128" in info.suite.name else 256
-
-
-def _broken(error: TLSError) -> anyio.BrokenResourceError:
-    return anyio.BrokenResourceError(f"{type(error).__name__}: {error}")

@@ -15,6 +15,7 @@ from trustls.connection import Connection, Data
 from trustls.crypto.signatures import PrivateKey
 from trustls.errors import ConfigError, TLSError
 from trustls.identity.signer import Signer
+from trustls.net.breaking import Breaking
 from trustls.net.common import ThreadedSigner, new_connection, peer_named
 from trustls.net.shell import HANDSHAKE_TIMEOUT, SHUTDOWN_TIMEOUT, AsyncShell, Runtime
 from trustls.trust.names import ServerName
@@ -38,6 +39,8 @@ _RUNTIME: Final = Runtime(
     busy=trio.BusyResourceError,
     make_busy=lambda action: trio.BusyResourceError(f"another task is already {action} this stream"),
 )
+_BREAKING: Final = Breaking(trio.BrokenResourceError)
+_BREAKING_UNLESS_MISUSED: Final = Breaking(trio.BrokenResourceError, ConfigError)
 
 
 class _TrioTransport:
@@ -116,19 +119,15 @@ class TLSStream(trio.abc.HalfCloseableStream, Generic[T]):
         Raises:
             trio.BrokenResourceError: it failed; the cause says why (HandshakeTimeout, CertificateRejected, ...).
         """
-        try:
+        with _BREAKING:
             await self._shell.handshake()
-        except TLSError as error:
-            raise _broken(error) from error
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """At least one byte of data, at most `max_bytes`; `b""` once the peer has closed its side properly."""
         if max_bytes is not None and operator.index(max_bytes) < 1:
             raise ValueError("max_bytes must be positive")
-        try:
+        with _BREAKING:
             return await self._shell.receive(max_bytes)
-        except TLSError as error:
-            raise _broken(error) from error
 
     async def send_all(self, data: Data) -> None:
         """Send all of `data`.
@@ -138,33 +137,23 @@ class TLSStream(trio.abc.HalfCloseableStream, Generic[T]):
                 cause.
             trio.ClosedResourceError: after `send_eof`.
         """
-        try:
+        with _BREAKING:
             await self._shell.send(data)
-        except TLSError as error:
-            raise _broken(error) from error
 
     async def wait_send_all_might_not_block(self) -> None:
         """Wait until the stream below has room."""
-        try:
+        with _BREAKING:
             await self._shell.wait_writable(self.transport_stream.wait_send_all_might_not_block)
-        except TLSError as error:
-            raise _broken(error) from error
 
     async def send_eof(self) -> None:
         """Say that this side sends no more (close_notify), and go on receiving: half-close."""
-        try:
+        with _BREAKING:
             await self._shell.send_eof()
-        except TLSError as error:
-            raise _broken(error) from error
 
     async def update_keys(self, *, request_peer: bool = True) -> None:
         """Change this side's sending keys; see `Connection.update_keys`."""
-        try:
+        with _BREAKING_UNLESS_MISUSED:
             await self._shell.update_keys(request_peer=request_peer)
-        except ConfigError:
-            raise
-        except TLSError as error:
-            raise _broken(error) from error
 
     async def request_client_certificate(self) -> None:
         """On a server: ask the client for a certificate now.
@@ -172,12 +161,8 @@ class TLSStream(trio.abc.HalfCloseableStream, Generic[T]):
         `wait_for_client_certificate` waits for the answer; `receive_some` takes it too. See
         `ServerConnection.request_client_certificate`, also for the ConfigError that it raises.
         """
-        try:
+        with _BREAKING_UNLESS_MISUSED:
             await self._shell.request_client_certificate()
-        except ConfigError:
-            raise
-        except TLSError as error:
-            raise _broken(error) from error
 
     async def wait_for_client_certificate(self) -> Peer | None:
         """On a server: wait until the client has answered `request_client_certificate`; who it is then, as `peer`.
@@ -189,12 +174,8 @@ class TLSStream(trio.abc.HalfCloseableStream, Generic[T]):
                 of an answer, or the connection failed otherwise; the cause says which.
             ConfigError: this is a client.
         """
-        try:
+        with _BREAKING_UNLESS_MISUSED:
             return await self._shell.wait_for_client_certificate()
-        except ConfigError:
-            raise
-        except TLSError as error:
-            raise _broken(error) from error
 
     async def aclose(self) -> None:
         """Send close_notify, and close the stream below, within the shutdown timeout; at once when cancelled."""
@@ -385,7 +366,3 @@ class SignerInThread(ThreadedSigner):
     async def sign(self, scheme: SignatureScheme, message: bytes) -> bytes:
         """The signature of `message`."""
         return await trio.to_thread.run_sync(self._sign, scheme, message, limiter=self._limiter)
-
-
-def _broken(error: TLSError) -> trio.BrokenResourceError:
-    return trio.BrokenResourceError(f"{type(error).__name__}: {error}")
