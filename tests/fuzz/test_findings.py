@@ -10,7 +10,7 @@ from fuzz import certificates
 from fuzz.oracles import check_refusal
 from fuzz.targets import paths
 from tests.support.identities import client_config, server_config
-from tests.support.memory import Pair, check_refused, connect
+from tests.support.memory import Pair, check_refused, connect, feed
 from tests.support.scripted import ScriptedServer, on, say
 from tests.trust.issuing import NOW
 from trustls.connection import ClientConnection
@@ -103,3 +103,12 @@ def test_certificate_that_another_library_cannot_read_is_refused_in_our_words() 
         _ = one.x509
     assert caught.value.reason is CertificateProblem.MALFORMED
     check_refusal(caught.value)
+
+
+def test_what_comes_with_a_close_notify_is_kept_and_nothing_after_it() -> None:
+    """It is for `take_unread`, and may be as long as what the transport gave at once."""
+    joined = connect(server_config(), client_config())
+    joined.client.close()
+    behind = bytes(40_000)
+    assert feed(joined.server, [joined.client.data_to_send() + behind, bytes(50_000)]) == b""
+    assert joined.server.take_unread() == behind

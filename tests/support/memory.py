@@ -110,18 +110,20 @@ def feed(connection: Connection, pieces: Iterable[bytes]) -> bytes:
         except TLSError as error:
             assert error is connection.failure, f"{error!r} was raised, and {connection.failure!r} latched"
             break
-        check_bounds(connection, waited)
+        check_bounds(connection, waited, len(piece))
     return bytes(got)
 
 
-def check_bounds(connection: Connection, waited: int = 0) -> None:
+def check_bounds(connection: Connection, waited: int = 0, delivered: int = 0) -> None:
     """No connection keeps more than a record that is not whole, a handshake message that is not whole, and an answer.
 
-    `waited` is how much already waited to be sent.
+    `waited` is how much already waited to be sent. Of what was `delivered` with a close_notify the rest is kept, too,
+    for `take_unread`.
     """
     if connection.pending_work is None:
         kept = len(connection._incoming)
-        assert kept < HEADER_LENGTH + MAX_CIPHERTEXT, f"{kept} bytes of incomplete records are kept"
+        most = HEADER_LENGTH + MAX_CIPHERTEXT + (delivered if connection.peer_closed else 0)
+        assert kept < most, f"{kept} bytes of incomplete records are kept"
     joined = len(connection._joiner.waiting)
     assert joined <= (1 << 17) + 4 + MAX_CIPHERTEXT, f"{joined} bytes of handshake messages are kept"
     answer = connection._writer.pending - waited
