@@ -154,7 +154,12 @@ def _record(sealer: Sealer | Sealer12, number: int, choices: Decisions) -> tuple
             return sealer.seal(23, content, padding), content
         case 2:
             kind, content = choices.byte(), choices.octets()
-            return sealer.seal(kind, content, choices.below(64)), content if kind == 23 else b""
+            record = sealer.seal(kind, content, choices.below(64))
+            if isinstance(sealer, Sealer):
+                # A type of zero reads as padding, and what stands before that as the type.
+                inner = (content + bytes([kind])).rstrip(b"\0")
+                kind, content = inner[-1] if inner else 0, inner[:-1]
+            return record, content if kind == 23 else b""
         case 3:
             message = choices.pick(list(HandshakeType))
             return sealer.seal(22, framed(int(message), choices.octets())), b""
