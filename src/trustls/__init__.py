@@ -75,6 +75,8 @@ if TYPE_CHECKING:
     from trustls.session.shared import SharedTicketKeys
     from trustls.trust.authorize import Authorize
     from trustls.trust.crl import CertificateRevocationList, CrlStore
+    from trustls.trust.raw_key import RawPublicKey
+    from trustls.trust.raw_keys import RawPublicKeys
     from trustls.trust.revocation import Revocation
     from trustls.trust.spiffe import SpiffeBundles, SpiffeId
 
@@ -136,6 +138,8 @@ __all__ = [
     "PeerMisbehaved",
     "Profile",
     "ProtocolVersion",
+    "RawPublicKey",
+    "RawPublicKeys",
     "Reloading",
     "RetryCookies",
     "Revocation",
@@ -178,6 +182,8 @@ _LATER = {
     "KeyLog": "trustls.handshake.key_log",
     "KeyLogFile": "trustls.keylog",
     "Listener": "trustls.net.listener",
+    "RawPublicKey": "trustls.trust.raw_key",
+    "RawPublicKeys": "trustls.trust.raw_keys",
     "Reloading": "trustls.reloading",
     "RetryCookies": "trustls.handshake.retry_cookie",
     "Revocation": "trustls.trust.revocation",

@@ -20,10 +20,10 @@ from trustls.trust.client_auth import ClientAuth
 from trustls.trust.hints import Hints, authorities, encoded_size
 from trustls.trust.names import ServerName
 from trustls.trust.profile import Profile
-from trustls.trust.sources import Roots
+from trustls.trust.sources import Roots, names_raw_keys
 from trustls.trust.verifiers import OcspPolicy, RootsServerVerifier, ServerVerifier
 from trustls.values import dataclass
-from trustls.wire.enums import ProtocolVersion
+from trustls.wire.enums import CertificateType, ProtocolVersion
 from trustls.wire.names import DistinguishedName, shown
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ class ClientConfig:
     Args:
         roots: the CAs that server certificates may lead to: `RootCertStore.system()` for the public web, a store of
             one's own, something that reloads one (`RootCertStore.reloading`), several of these, or `SpiffeBundles`.
+            `RawPublicKeys` trust servers by their keys, without certificates or names (RFC 7250); with roots beside
+            them, what stands first is preferred.
         profile: whose rules for the form of certificates apply: "webpki" (the default where `roots` are the system's)
             or "private" (the default for other roots).
         crls: certificate revocation lists: a `CrlStore`, something that reloads one, or a `Revocation`, which says what
@@ -152,6 +154,16 @@ class ClientConfig:
         if self.key_shares is not None and not speaks_tls13:
             raise ConfigError("`key_shares` are for TLS 1.3, which this client does not speak")
         object.__setattr__(self, "credentials", credentials)
+        types = None
+        if _has_raw_keys(credentials, verifier):
+            from trustls.handshake.certificate_types import client_types
+
+            types = client_types(
+                current_credentials(credentials),
+                verifier,
+                versions=versions,
+                post_handshake_auth=self.post_handshake_auth,
+            )
         parameters = ClientParameters(
             provider=provider,
             versions=versions,
@@ -173,8 +185,10 @@ class ClientConfig:
             sessions=self.sessions,
             external_psks=tuple(self.external_psks),
             early_data=self.early_data,
-            request_ocsp=OcspPolicy.named(self.ocsp) is not OcspPolicy.OFF,
+            request_ocsp=OcspPolicy.named(self.ocsp) is not OcspPolicy.OFF
+            and (types is None or CertificateType.X509 in types.taken),
             certificate_authorities=_authorities(self),
+            certificate_types=types,
             post_handshake_auth=self.post_handshake_auth,
             record_size_limit=self.record_size_limit and own_limit(self.record_size_limit, versions[0]),
             compression=_compression(self),
@@ -204,6 +218,17 @@ class ClientConfig:
                 raise ConfigError(f"{', '.join(ignored)} would have no effect beside a `verifier`: it decides alone")
             return self.verifier
         assert self.roots is not None  # noqa: S101 (one of the two is given)
+        if names_raw_keys(self.roots):
+            from trustls.trust.raw_verifiers import raw_server_verifier
+
+            return raw_server_verifier(
+                self.roots,
+                profile=self.profile,
+                crls=self.crls,
+                ocsp=self.ocsp,
+                authorize=self.authorize,
+                check_name=self.check_name,
+            )
         return RootsServerVerifier(
             self.roots,
             profile=self.profile,
@@ -301,6 +326,12 @@ class ServerConfig:
                 raise ConfigError("what is left cannot serve TLS 1.3, and TLS 1.2 needs a credential")
             if self.choose_credential is not None:
                 raise ConfigError("`choose_credential` has nothing to choose from: give `credentials`")
+        types = None
+        verifiers = [one.verifier for one in (self.client_auth, later) if one is not None]
+        if _has_raw_keys(credentials, *verifiers):
+            from trustls.handshake.certificate_types import server_types
+
+            types = server_types(current_credentials(credentials), self.client_auth, later, versions=versions)
         parameters = ServerParameters(
             provider=provider,
             versions=versions,
@@ -318,6 +349,7 @@ class ServerConfig:
             max_fragment_size=self.max_fragment_size,
             record_size_limit=self.record_size_limit,
             compression=_compression(self),
+            certificate_types=types,
             key_log=self.key_log,
             now=self.now,
         )
@@ -418,6 +450,13 @@ def _psks(psks: Iterable[ExternalPsk]) -> tuple[ExternalPsk, ...]:
     if len(found) > _MAX_PSKS:
         raise ConfigError(f"{len(found)} external PSKs are more than the {_MAX_PSKS} that are offered")
     return found
+
+
+def _has_raw_keys(credentials: Iterable[CredentialSource], *verifiers: object) -> bool:
+    """Whether a side presents raw public keys, or a verifier has something to say of them."""
+    return any(one.raw_key is not None for one in current_credentials(credentials)) or any(
+        hasattr(verifier, "certificate_types") for verifier in verifiers
+    )
 
 
 def _compression(config: ClientConfig | ServerConfig) -> Compression | None:

@@ -153,6 +153,12 @@ class Misbehaviour(_Reason):
     )
     BAD_COMPRESSED_CERTIFICATE = (_Alert.BAD_CERTIFICATE, "the compressed certificate cannot be decompressed")
     COMPRESSED_CERTIFICATE_TOO_LARGE = (_Alert.BAD_CERTIFICATE, "the compressed certificate is too large")
+    DEFAULT_CERTIFICATE_TYPE_ALONE = (
+        _Alert.ILLEGAL_PARAMETER,
+        "a list of certificate types that names X.509 alone, which goes without saying",
+    )
+    CERTIFICATE_TYPE_NOT_OFFERED = (_Alert.ILLEGAL_PARAMETER, "the server chose a certificate type not on offer")
+    BAD_RAW_KEY_COUNT = (_Alert.ILLEGAL_PARAMETER, "a Certificate message with other than one raw public key")
     BAD_PADDING = (_Alert.ILLEGAL_PARAMETER, "the padding is not zero")
     SELECTED_UNOFFERED_PSK = (_Alert.ILLEGAL_PARAMETER, "the server chose a pre-shared key that was not offered")
 
@@ -200,6 +206,11 @@ class Incompatibility(_Reason):
         "no credential here is one that the client can take",
         "give the server a certificate of another kind or CA as well",
     )
+    NO_COMMON_CERTIFICATE_TYPE = (
+        _Alert.UNSUPPORTED_CERTIFICATE,
+        "no certificate type in common",
+        "let one of the two present what the other takes: a certificate, or a raw public key (RFC 7250)",
+    )
     UNKNOWN_SERVER_NAME = (
         _Alert.UNRECOGNIZED_NAME,
         "no server of the name asked for",
@@ -216,6 +227,7 @@ class CertificateProblem(_Reason):
     """What is wrong with a peer's certificate or its chain."""
 
     NONE_PRESENTED = (_Alert.CERTIFICATE_REQUIRED, "no certificate was presented")
+    UNKNOWN_RAW_KEY = (_Alert.CERTIFICATE_UNKNOWN, "the raw public key is not one of those that are trusted")
     UNKNOWN_ISSUER = (_Alert.UNKNOWN_CA, "the issuer is not known")
     EXPIRED = (_Alert.CERTIFICATE_EXPIRED, "the certificate has expired")
     NOT_YET_VALID = (_Alert.CERTIFICATE_EXPIRED, "the certificate is not valid yet")

@@ -18,7 +18,7 @@ import logging
 from collections.abc import Iterator
 from typing import Final
 
-from trustls.errors import AlertDescription, CertificateRejected, TLSError
+from trustls.errors import AlertDescription, CertificateRejected, DecodeError, TLSError
 from trustls.trust.certificate import Certificate
 from trustls.values import dataclass
 from trustls.wire.enums import ExtensionType, OpenEnum, is_grease
@@ -36,6 +36,7 @@ DECOMPRESSED: Final = "decompressed"
 # Bytes of an opaque value that are shown; what is longer is given by its length.
 _SHOWN_BYTES: Final = 32
 _INDENT: Final = "  "
+_TITLES: Final = {"RawKeyMessage12": "Certificate"}
 # Fields whose value is good for something to whoever has it, or is nobody else's business.
 _WITHHELD: Final = frozenset(["ticket", "session_ticket", "identity", "cookie", "binders"])
 
@@ -94,7 +95,8 @@ def _role(is_client: bool) -> str:
 
 def title(message_type: type[HandshakeMessage]) -> str:
     """What the RFCs call a message: CertificateMessage12 is a Certificate, too."""
-    return message_type.__name__.removesuffix("12").removesuffix("Message")
+    name = message_type.__name__
+    return _TITLES.get(name) or name.removesuffix("12").removesuffix("Message")
 
 
 def _fields(content: object, depth: int) -> Iterator[str]:
@@ -116,7 +118,7 @@ def _named(name: str, value: object, depth: int) -> Iterator[str]:
     indent = _INDENT * depth
     if isinstance(value, tuple):
         yield from _listed(name, value, depth)
-    elif name == "certificate" and isinstance(value, bytes):
+    elif name in {"certificate", "spki"} and isinstance(value, bytes):
         yield f"{indent}{name}: {_certificate(value)}"
     elif name in _WITHHELD and isinstance(value, bytes) and value:
         yield f"{indent}{name}: {_withheld(value)}"
@@ -184,4 +186,14 @@ def _certificate(der: bytes) -> str:
     try:
         return str(Certificate.from_der(der))
     except CertificateRejected as error:
-        return f"{len(der)} bytes that are no certificate ({error})"
+        return _raw_key(der) or f"{len(der)} bytes that are no certificate ({error})"
+
+
+def _raw_key(der: bytes) -> str:
+    """The raw public key in `der` (RFC 7250); nothing when there is none."""
+    from trustls.trust.raw_key import RawPublicKey  # Few have any.
+
+    try:
+        return str(RawPublicKey.from_der(der)) if der else "none"
+    except (DecodeError, CertificateRejected):
+        return ""

@@ -147,6 +147,9 @@ def tls_environ(connection: ServerConnection) -> dict[str, str]:
     - `SSL_SERVER_CERT`, `SSL_SERVER_S_DN`, ...: the same of the server's certificate, unless the session is resumed, in
       which none is sent.
 
+    A raw public key (RFC 7250) is no certificate: a client or server that has one is described as one without. The key
+    is in `peer(environ).raw_key`.
+
     Text beyond ASCII is UTF-8 whose bytes stand for characters, as PEP 3333 has it.
 
     Raises:
@@ -169,7 +172,7 @@ def tls_environ(connection: ServerConnection) -> dict[str, str]:
         found["SSL_CLIENT_CERT" if number == 0 else f"SSL_CLIENT_CERT_CHAIN_{number - 1}"] = one.pem()
     if client is not None and client.verified:
         found |= _certificate("SSL_CLIENT", client.certificate)
-    if info.credential is not None:
+    if info.credential is not None and info.credential.chain:
         own = info.credential.chain[0]
         found["SSL_SERVER_CERT"] = own.pem()
         found |= _certificate("SSL_SERVER", own)
@@ -192,9 +195,9 @@ def _connection(environ: Mapping[str, Any]) -> ServerConnection | None:
 
 
 def _verdict(client: Peer | None) -> str:
-    if client is None:
-        return "NONE"
     reason = why_not_verified(client)
+    if client is None or (client.raw_key is not None and reason is None):
+        return "NONE"
     return "SUCCESS" if reason is None else f"FAILED:{_native(reason)}"
 
 

@@ -31,10 +31,19 @@ HARMLESS: Final[dict[str, frozenset[tuple[str, str, str]]]] = {
             (
                 "handshake/client_sessions.py",
                 "_answered_now",
-                "then.certificate in [one.certificate for one in client.current_credentials()]",
+                "then.leaf in [one.leaf for one in client.current_credentials()]",
             ),
-            ("handshake/client_sessions.py", "_answered_now", "now.certificate == then.certificate"),
+            ("handshake/client_sessions.py", "_answered_now", "now.leaf == then.leaf"),
+            ("handshake/raw_keys.py", "_vouched_for", "peer.raw_key != key"),
             ("identity/chain.py", "_has_key", "certificate.spki == spki"),
+            (
+                "trust/raw_key.py",
+                "_loaded",
+                "key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) != made.spki",
+            ),
+            ("trust/raw_key.py", "RawPublicKey.__eq__", "self.spki == other.spki"),
+            ("trust/raw_keys.py", "KeysVerifier.verify_raw_key", "key in _current(source)"),
+            ("trust/raw_keys.py", "RawPublicKeys.__contains__", "key.spki in self._known"),
             (
                 "identity/chain.py",
                 "_has_key",
@@ -132,6 +141,7 @@ HARMLESS: Final[dict[str, frozenset[tuple[str, str, str]]]] = {
 
 # What is on the wire, or public, although it has the name of a secret.
 PRINTED: Final = {
+    "wire.messages12:RawKeyMessage12.spki": "a public key",
     "handshake.established:ConnectionInfo.psk_identity": "an identity is a name",
     "identity.pkcs11.tokens:HeldCertificate.key_id": "CKA_ID is public",
     "identity.pkcs11.tokens:Wanted.key_id": "CKA_ID is public",

@@ -126,6 +126,7 @@ _FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "ticket": _TICKET,
     "update_requested": st.booleans(),
     "certificates": _tuples(_CERTIFICATE_LIKE, least=0),
+    "spki": _CERTIFICATE_LIKE,
     "response": _CERTIFICATE_LIKE,
     "public": st.binary(min_size=1, max_size=255),
     "CertificateRequest12.certificate_authorities": _tuples(names(), least=0),

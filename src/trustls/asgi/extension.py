@@ -30,14 +30,18 @@ def tls_extension(connection: ServerConnection) -> dict[str, Any]:
       (`ClientAuth.report`, `danger`); None for a verified one, and without a certificate.
     - `tls_version`, `cipher_suite`: the numbers on the wire, 0x0304 and 0x1301 for example.
 
+    A raw public key (RFC 7250) is no certificate: a client or server with one is described as one without, but for
+    `client_cert_error`, which says why the key is not trusted. The key is in `peer(scope).raw_key`.
+
     Raises:
         HandshakePending: the handshake is not done.
     """
     info, peer = connection.info, connection.peer
+    own = info.credential
     return {
-        "server_cert": None if info.credential is None else info.credential.chain[0].pem(),
+        "server_cert": own.chain[0].pem() if own is not None and own.chain else None,
         "client_cert_chain": tuple([one.pem() for one in client_chain(peer)]),
-        "client_cert_name": None if peer is None else peer.subject,
+        "client_cert_name": peer.subject if peer is not None and peer.presented else None,
         "client_cert_error": why_not_verified(peer),
         "tls_version": int(info.version),
         "cipher_suite": int(info.suite),

@@ -29,7 +29,7 @@ from trustls.trust.extensions import KeyUsage
 from trustls.trust.names import ServerName
 from trustls.trust.signatures import is_pss_key
 from trustls.trust.verifiers import Peer
-from trustls.wire.enums import ExtensionType, ProtocolVersion, SignatureScheme
+from trustls.wire.enums import CertificateType, ExtensionType, ProtocolVersion, SignatureScheme
 from trustls.wire.messages import (
     CertificateMessage,
     CertificateRequest,
@@ -40,7 +40,9 @@ from trustls.wire.messages import (
 from trustls.wire.names import DistinguishedName, brief
 
 if TYPE_CHECKING:
+    from trustls.handshake.certificate_types import AgreedTypes
     from trustls.handshake.compression import Compressor
+    from trustls.trust.raw_key import RawPublicKey
 
 SERVER_CONTEXT: Final = b"TLS 1.3, server CertificateVerify"
 CLIENT_CONTEXT: Final = b"TLS 1.3, client CertificateVerify"
@@ -106,8 +108,9 @@ async def server_credential(
     hello: ClientHello,
     version: ProtocolVersion,
     credentials: tuple[Credential, ...],
+    types: AgreedTypes | None = None,
 ) -> Credential:
-    """The credential that the server presents to this client."""
+    """The credential that the server presents to this client; `types` is what was agreed on, None for X.509."""
     schemes = hello.signature_algorithms or ()
     request = CredentialRequest(
         version=version,
@@ -116,12 +119,13 @@ async def server_credential(
         signature_schemes_cert=hello.signature_algorithms_cert or schemes,
         groups=hello.supported_groups or (),
         from_client=True,
+        certificate_type=CertificateType.X509 if types is None else types.server,
     )
     choose = server.choose_credential
     if choose is not None:
         chosen = await flow.outside("choose a credential", choose, _offered(hello, request), credentials)
         if chosen is not None:
-            if chosen.scheme_for(schemes, version) is None:
+            if chosen.scheme_for(schemes, version) is None or chosen.certificate_type != request.certificate_type:
                 raise ConfigError(f"the credential chosen cannot be used: {chosen.fits(request)}")
             return chosen
     return chosen_for_server(request, hello.server_name, credentials, now=server.now())
@@ -137,6 +141,7 @@ def _offered(hello: ClientHello, request: CredentialRequest) -> OfferedHello:
         authorities=request.authorities,
         cipher_suites=hello.cipher_suites,
         alpn=tuple([name.decode("latin-1") for name in hello.alpn or ()]),
+        certificate_type=request.certificate_type,
     )
 
 
@@ -149,7 +154,10 @@ async def chosen_credential(
         credential = first_that_fits(request, credentials, now=client.now())
     else:
         credential = await flow.outside("choose a credential", client.choose_credential, request, credentials)
-    if credential is not None and credential.scheme_for(request.signature_schemes, request.version) is None:
+    if credential is not None and (
+        credential.scheme_for(request.signature_schemes, request.version) is None
+        or credential.certificate_type != request.certificate_type
+    ):
         raise ConfigError(f"the credential chosen cannot be used: {credential.fits(request)}")
     answer.give(credential, credentials)
     return credential
@@ -300,7 +308,7 @@ def _vouched_for(peer: object) -> Peer:
 
 def check_certificate_verify(
     proof: CertificateVerify,
-    leaf: Certificate,
+    leaf: Certificate | RawPublicKey,
     *,
     offered: tuple[SignatureScheme, ...],
     context: bytes,
@@ -316,7 +324,7 @@ def check_certificate_verify(
 
 
 def check_signature(
-    leaf: Certificate,
+    leaf: Certificate | RawPublicKey,
     scheme: SignatureScheme,
     signature: bytes,
     content: bytes,

@@ -25,7 +25,7 @@ def client_binding(server_name: ServerName, client: ClientParameters) -> bytes:
     """Names the server, whom the client believes, and how it chooses who it is: a session never crosses identities."""
     chooser = client.choose_credential
     choice = b"" if chooser is None else _of_callback(chooser)
-    own = [credential.certificate.sha256 for credential in client.current_credentials()]
+    own = [credential.leaf.sha256 for credential in client.current_credentials()]
     return _hashed(server_name.text.encode(), _of_callback(client.verifier), choice, *own)
 
 

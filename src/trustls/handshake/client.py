@@ -127,6 +127,8 @@ def _client_hello(client: ClientParameters, server_name: ServerName, shares: Sha
         certificate_authorities=client.certificate_authorities or None,
         record_size_limit=client.record_size_limit,
     )
+    if client.certificate_types is not None:
+        client.certificate_types.offer(hello)
     if ProtocolVersion.TLS1_3 in client.versions:
         # RFC 9846 E.4: a session id that is not empty makes middleboxes see a TLS 1.2 resumption.
         hello.session_id = provider.random(32)

@@ -127,9 +127,11 @@ async def client_handshake13(
         flow.settle_early_data(accepted=False)
         flow.write_under(Sealer(secrets.client))
 
-    request = compressor = None
+    request = compressor = types = None
     peer: Peer | None
     if psk is None:
+        if client.certificate_types is not None:
+            types = client.certificate_types.agreed(extensions)
         compression = client.compression
         first: CertificateRequest | CertificateMessage
         if compression is None:
@@ -143,13 +145,20 @@ async def client_handshake13(
                 # RFC 9846 4.4.2: empty in the handshake; only post-handshake requests carry one.
                 raise PeerMisbehaved(Misbehaviour.BAD_REQUEST_CONTEXT, "CertificateRequest")
             request = credential_request(first)
+            if types is not None:
+                request = replace(request, certificate_type=types.client)
             certificate.asked(request)
             if compression is None:
                 message = await flow.receive(CertificateMessage)
             else:
                 compressor = compression.compressor(first.compress_certificate)
                 message = await compression.receive(flow)
-        peer = await _authenticate_server(flow, client, opening.server_name, message)
+        if types is None or not types.raw_server:
+            peer = await _authenticate_server(flow, client, opening.server_name, message)
+        else:
+            from trustls.handshake.raw_keys import authenticated_raw_server  # Few need it.
+
+            peer = await authenticated_raw_server(flow, client, opening.server_name, message)
     else:
         peer = None if psk.session is None else psk.session.peer
 

@@ -45,14 +45,14 @@ class ClientAnswer:
         if request is None or not self.answered:
             return ""
         if self.credential is not None:
-            presented = f"this client presented {self.credential.certificate.title}"
+            presented = f"this client presented {self.credential.leaf.title}"
             if self.credential.matches_issuer(request):
                 return presented
             # A fallback, or a callback's choice.
             return f"{presented}, which is of none of the authorities that the server named: {_authorities(request)}"
         if not self.available:
             return "this client presented no certificate, for it has none"
-        reasons = [f"{one.certificate.title}: {one.fits(request) or 'not chosen'}" for one in self.available]
+        reasons = [f"{one.leaf.title}: {one.fits(request) or 'not chosen'}" for one in self.available]
         more = f"; and {len(reasons) - _MAX_LISTED} more" if len(reasons) > _MAX_LISTED else ""
         return f"this client presented no certificate: {'; '.join(reasons[:_MAX_LISTED])}{more}"
 

@@ -63,14 +63,19 @@ async def usable_session(
         if client.require_extended_master_secret and not bound:
             continue
         try:
-            await verified_server(
-                flow,
-                client,
-                server_name,
-                session.peer.presented,
-                ocsp_response=session.peer.ocsp_response,
-                purpose="verify the server's certificate again",
-            )
+            if session.peer.raw_key is not None:
+                from trustls.handshake.raw_keys import verified_raw_server  # Few need it.
+
+                await verified_raw_server(flow, client, server_name, session.peer.raw_key)
+            else:
+                await verified_server(
+                    flow,
+                    client,
+                    server_name,
+                    session.peer.presented,
+                    ocsp_response=session.peer.ocsp_response,
+                    purpose="verify the server's certificate again",
+                )
         except CertificateRejected:
             continue  # Trust has changed, or the certificate has expired: it must show a better one.
         request = session.request
@@ -94,11 +99,11 @@ async def _answered_now(
     """
     choose = client.choose_credential
     if choose is None:
-        return then is None or then.certificate in [one.certificate for one in client.current_credentials()]
+        return then is None or then.leaf in [one.leaf for one in client.current_credentials()]
     if request not in asked:
         asked[request] = await flow.outside("choose a credential", choose, request, client.current_credentials())
     now = asked[request]
-    return now is then or (isinstance(now, Credential) and then is not None and now.certificate == then.certificate)
+    return now is then or (isinstance(now, Credential) and then is not None and now.leaf == then.leaf)
 
 
 def _taken(store: ClientSessionStore, key: bytes) -> ClientSession | None:

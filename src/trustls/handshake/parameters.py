@@ -20,6 +20,7 @@ from trustls.wire.names import DistinguishedName
 from trustls.wire.ready import ReadyMessage
 
 if TYPE_CHECKING:
+    from trustls.handshake.certificate_types import ClientTypes, ServerTypes
     from trustls.handshake.client_hello_info import ClientHelloInfo
     from trustls.handshake.compression import Compression
     from trustls.handshake.key_log import KeyLog
@@ -29,7 +30,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class ClientParameters:
-    """A client's side. `versions` are newest first, `now` gives the time in seconds since 1970."""
+    """A client's side. `versions` are newest first, `now` gives the time in seconds since 1970.
+
+    `certificate_types` is None where nothing has to do with raw public keys.
+    """
 
     provider: CryptoProvider
     versions: tuple[ProtocolVersion, ...]
@@ -51,6 +55,7 @@ class ClientParameters:
     post_handshake_auth: bool
     record_size_limit: int | None
     compression: Compression | None
+    certificate_types: ClientTypes | None
     key_log: KeyLog | None
     now: Callable[[], float]
 
@@ -64,6 +69,7 @@ class ServerParameters:
     """A server's side. `versions` are newest first, `now` gives the time in seconds since 1970.
 
     `ready_request` and `ready_request12` keep the CertificateRequest of the handshake, for the hints of now.
+    `certificate_types` is None where nothing has to do with raw public keys.
     """
 
     provider: CryptoProvider
@@ -82,6 +88,7 @@ class ServerParameters:
     max_fragment_size: int
     record_size_limit: int | None
     compression: Compression | None
+    certificate_types: ServerTypes | None
     key_log: KeyLog | None
     now: Callable[[], float]
     ready_request: ReadyMessage = field(init=False, repr=False, compare=False, default_factory=ReadyMessage)

@@ -21,7 +21,7 @@ from trustls.handshake.flow import Flow
 from trustls.handshake.key_log import log_master_secret
 from trustls.handshake.parameters import ServerParameters
 from trustls.handshake.record_sizes import keep_to, own_limit
-from trustls.handshake.server_sessions import find_session, new_identifier, store_under, stored
+from trustls.handshake.server_sessions import find_session, new_identifier, presented_by, store_under, stored
 from trustls.identity.credential import Credential
 from trustls.identity.signer import signature_from
 from trustls.protocol.key_schedule12 import DirectionKeys12, MasterSecret
@@ -228,10 +228,11 @@ def _session(
         binding=server_binding(server.client_auth),
         server_name=hello.server_name,
         alpn=choice.alpn,
-        client_chain=() if peer is None else tuple([certificate.der for certificate in peer.presented]),
+        client_chain=() if peer is None else presented_by(peer),
         issued_at=int(server.now() * 1000),
         lifetime=lifetime,
         extended_master_secret=choice.extended,
+        client_is_raw_key=peer is not None and peer.raw_key is not None,
     )
 
 

@@ -93,11 +93,14 @@ async def server_handshake13(flow: Flow, server: ServerParameters, hello: Client
         if hello.early_data:
             flow.skip_early_data(_skippable(server))
 
+    types = None if psk is not None or server.certificate_types is None else server.certificate_types.agreed(hello)
     flow.send(
         EncryptedExtensions(
             # RFC 6066 3: with a session nothing is chosen by name.
             server_name=True if hello.server_name is not None and psk is None else None,
             alpn=alpn,
+            client_certificate_type=None if types is None else types.client_answer,
+            server_certificate_type=None if types is None else types.server_answer,
             record_size_limit=limit,
             early_data=True if early_data else None,
         )
@@ -106,8 +109,14 @@ async def server_handshake13(flow: Flow, server: ServerParameters, hello: Client
     compression = server.compression
     asks = psk is None and server.client_auth.verifier is not None
     if psk is None:
-        credential = await server_credential(flow, server, hello, ProtocolVersion.TLS1_3, server.current_credentials())
-        if asks:
+        credential = await server_credential(
+            flow, server, hello, ProtocolVersion.TLS1_3, server.current_credentials(), types
+        )
+        if types is not None and types.raw_client and asks:
+            from trustls.handshake.raw_keys import raw_key_request  # Few need it.
+
+            flow.send(raw_key_request(server))
+        elif asks:
             send_certificate_request(flow, server)
         staple = await own_staple(flow, credential) if hello.status_request is not None else None
         compressor = None if compression is None else compression.compressor(hello.compress_certificate)
@@ -129,7 +138,12 @@ async def server_handshake13(flow: Flow, server: ServerParameters, hello: Client
         peer = psk.peer
     elif asks:
         message = await (flow.receive(CertificateMessage) if compression is None else compression.receive(flow))
-        peer = await authenticated_client(flow, server, server.client_auth, message)
+        if types is None or not types.raw_client:
+            peer = await authenticated_client(flow, server, server.client_auth, message)
+        else:
+            from trustls.handshake.raw_keys import authenticated_raw_client
+
+            peer = await authenticated_raw_client(flow, server, message)
     transcript_hash = flow.transcript.digest()
     finished = await flow.receive(Finished)
     if not secrets.client.finished_is_valid(finished.verify_data, transcript_hash):
@@ -339,6 +353,8 @@ def _check_unchanged(first: ClientHello, second: ClientHello) -> None:
         "alpn",
         "psk_key_exchange_modes",
         "certificate_authorities",
+        "client_certificate_type",
+        "server_certificate_type",
         "post_handshake_auth",
         "record_size_limit",
         "compress_certificate",

@@ -171,6 +171,11 @@ async def find_session(
         # A client that came without a certificate stays without one: where one is required, it must show it.
         required = server.client_auth.mode is ClientAuthMode.REQUIRED
         return None if required or session.client_chain else (session, None)
+    if session.client_is_raw_key:
+        from trustls.handshake.raw_keys import raw_client_again  # Few need it.
+
+        client = await raw_client_again(flow, server, session.client_chain[0])
+        return None if client is None else (session, client)
     try:
         chain = tuple([Certificate.from_der(der) for der in session.client_chain])
         purpose = "verify the client's certificate again"
@@ -219,6 +224,11 @@ async def _or_none(
     return given
 
 
+def presented_by(peer: Peer) -> tuple[bytes, ...]:
+    """What a session keeps of its client: the certificates that it presented, or its raw public key."""
+    return tuple([one.der for one in peer.presented]) if peer.raw_key is None else (peer.raw_key.spki,)
+
+
 async def stored(flow: Flow, server: ServerParameters, session: ServerSession) -> bytes | None:
     """What stands for the session from now on, a ticket or a name; None when it cannot be kept."""
     policy = server.resumption
@@ -263,7 +273,7 @@ async def send_tickets(
         return
     max_early_data = policy.max_early_data if isinstance(policy, StoredSessions) else 0
     binding = server_binding(server.client_auth)
-    client_chain = () if peer is None else tuple([certificate.der for certificate in peer.presented])
+    client_chain = () if peer is None else presented_by(peer)
     for number in range(policy.count):
         nonce = number.to_bytes(1, "big")
         age_add = int.from_bytes(os.urandom(4), "big")
@@ -280,6 +290,7 @@ async def send_tickets(
             lifetime=policy.lifetime,
             age_add=age_add,
             max_early_data=max_early_data,
+            client_is_raw_key=peer is not None and peer.raw_key is not None,
         )
         ticket = await stored(flow, server, session)
         if ticket is None:

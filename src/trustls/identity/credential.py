@@ -23,13 +23,14 @@ from trustls.identity.request import CredentialRequest
 from trustls.identity.signer import KeySigner, Signer, public_key_of, schemes_for
 from trustls.trust.certificate import Certificate
 from trustls.values import dataclass
-from trustls.wire.enums import ClientCertificateType, ProtocolVersion, SignatureScheme
+from trustls.wire.enums import CertificateType, ClientCertificateType, ProtocolVersion, SignatureScheme
 from trustls.wire.messages import CertificateEntry, CertificateMessage
 from trustls.wire.ready import ReadyForms, ReadyMessage
 
 if TYPE_CHECKING:
     from trustls.identity.staple import StapleCallback, StapleSource
     from trustls.reloading import Reloading
+    from trustls.trust.raw_key import RawPublicKey
     from trustls.wire.messages12 import CertificateMessage12
 
 
@@ -258,10 +259,46 @@ class Credential:
         )
         return credential
 
+    @classmethod
+    def from_raw_key(cls, key: Signer | PrivateKey | PathOrBytes, *, password: Password = None) -> Credential:
+        """A raw public key (RFC 7250), for peers that know it beforehand: no certificate, no name, no time of expiry.
+
+        It is presented to a peer only that has agreed on raw public keys, such as one with `RawPublicKeys`. Beside
+        credentials with certificates, what stands first in a configuration is preferred.
+
+        Args:
+            key: the private key, or what signs with it and shows its `public_key` (`Signer`); or PEM or DER, as bytes
+                or as the path of a file.
+            password: for an encrypted file.
+
+        Raises:
+            ConfigError: there is no key in it, the password is wrong or missing, the key is of a kind or size that TLS
+                has no use for, or the signer shows no public key.
+            OSError: the file cannot be read.
+        """
+        from trustls.identity.raw_key import raw_key_credential  # Few want it.
+
+        return raw_key_credential(key, password)
+
     @property
     def certificate(self) -> Certificate:
         """The leaf."""
         return self.chain[0]
+
+    @property
+    def leaf(self) -> Certificate | RawPublicKey:
+        """What holds the public key: the leaf, or the raw public key."""
+        return self.chain[0]
+
+    @property
+    def raw_key(self) -> RawPublicKey | None:
+        """The raw public key that is presented instead of certificates (`from_raw_key`); else None."""
+        return None
+
+    @property
+    def certificate_type(self) -> CertificateType:
+        """X509, or RAW_PUBLIC_KEY."""
+        return CertificateType.X509
 
     def fits(self, request: CredentialRequest) -> str | None:
         """None when this credential is what `request` asks for; otherwise the reason why it is not."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from trustls.crypto.signatures import is_rsa_key
 from trustls.identity.chain import signed_itself
 from trustls.identity.signer import curve_of, listed
 from trustls.trust.signatures import algorithm_name
 from trustls.values import dataclass
-from trustls.wire.enums import ClientCertificateType, NamedGroup, ProtocolVersion, SignatureScheme
+from trustls.wire.enums import CertificateType, ClientCertificateType, NamedGroup, ProtocolVersion, SignatureScheme
 
 if TYPE_CHECKING:
     from trustls.identity.request import CredentialRequest
@@ -27,6 +27,8 @@ class MisfitCause(enum.Enum):
     """Its key signs with nothing that the peer verifies."""
     CERTIFICATE_TYPE = "certificate type"
     """TLS 1.2: the server does not take this kind of key (RFC 5246 7.4.4)."""
+    RAW_PUBLIC_KEY = "raw public key"
+    """It is a certificate where a raw public key was agreed on (RFC 7250), or the other way round."""
     CURVE = "curve"
     """TLS 1.2: its key is on a curve that the client does not support (RFC 8422 5.1)."""
     ISSUER = "issuer"
@@ -60,6 +62,9 @@ class Abilities:
     """What the rules look at, worked out once for each credential."""
 
     __slots__ = ("curve", "issuer_names", "issuers", "kind", "schemes12", "schemes13", "signed_with")
+
+    raw: ClassVar[bool] = False
+    """Whether it is a raw public key, without a certificate."""
 
     def __init__(
         self,
@@ -95,6 +100,9 @@ def misfits(
     """Every reason against a credential of these abilities, the hard ones first."""
     version = request.version
     schemes = able.schemes(version)
+    if able.raw != (request.certificate_type == _RAW_PUBLIC_KEY):
+        mine, theirs = ("a raw public key", "certificates") if able.raw else ("a certificate", "raw public keys")
+        yield Misfit(MisfitCause.RAW_PUBLIC_KEY, f"it is {mine}, and the peer takes {theirs} here", hard=True)
     if set(request.signature_schemes).isdisjoint(schemes):
         yield Misfit(
             MisfitCause.SIGNATURE_SCHEME,
@@ -116,6 +124,8 @@ def misfits(
             f"its key is on the curve {able.curve}, and the peer supports {_groups(request.groups)} in {version}",
             hard=True,
         )
+    if able.raw:
+        return  # Authorities are about certificates, and so are the schemes in them.
     if not request.authorities:
         if must_match_issuer:
             yield Misfit(
@@ -146,6 +156,7 @@ def _groups(groups: tuple[NamedGroup, ...]) -> str:
     return ", ".join(map(str, groups[:16])) + (f" and {len(groups) - 16} more" if len(groups) > 16 else "")
 
 
+_RAW_PUBLIC_KEY: Final = CertificateType.RAW_PUBLIC_KEY
 # By the names that `algorithm_name` gives. As with most peers, the curve of the issuer's key does not matter here, nor
 # whether an RSA key is marked for PSS (pss) or not (rsae).
 _SIGNED_WITH: Final[dict[str, frozenset[SignatureScheme]]] = {

@@ -16,7 +16,7 @@ from trustls.identity.request import CredentialRequest
 from trustls.identity.signer import listed
 from trustls.trust.names import ServerName
 from trustls.values import dataclass
-from trustls.wire.enums import CipherSuite, NamedGroup, ProtocolVersion, SignatureScheme
+from trustls.wire.enums import CertificateType, CipherSuite, NamedGroup, ProtocolVersion, SignatureScheme
 from trustls.wire.names import DistinguishedName
 
 _MAX_REASONS = 8
@@ -35,6 +35,7 @@ class OfferedHello:
         authorities: the CA names that it sent (certificate_authorities); few clients send any.
         cipher_suites: those it offers.
         alpn: the application protocols that it offers.
+        certificate_type: what was agreed on (RFC 7250): certificates, or a raw public key.
     """
 
     version: ProtocolVersion
@@ -45,6 +46,7 @@ class OfferedHello:
     authorities: tuple[DistinguishedName, ...] = ()
     cipher_suites: tuple[CipherSuite, ...] = ()
     alpn: tuple[str, ...] = ()
+    certificate_type: CertificateType = CertificateType.X509
 
     @property
     def request(self) -> CredentialRequest:
@@ -56,6 +58,7 @@ class OfferedHello:
             signature_schemes_cert=self.signature_schemes_cert or self.signature_schemes,
             groups=self.groups,
             from_client=True,
+            certificate_type=self.certificate_type,
         )
 
 
@@ -204,6 +207,8 @@ def _server_name(text: str | None) -> ServerName | None:
 
 
 def _is_for(name: ServerName, credential: Credential) -> bool:
+    if not credential.chain:
+        return True  # A raw public key is for no name, and so for any.
     try:
         return name.matches(credential.certificate)
     except CertificateRejected:
@@ -211,7 +216,7 @@ def _is_for(name: ServerName, credential: Credential) -> bool:
 
 
 def _nothing_for(request: CredentialRequest, misfits: list[tuple[Credential, Misfit]]) -> PeerIncompatible:
-    reasons = [f"{credential.certificate.title}: {misfit}" for credential, misfit in misfits[:_MAX_REASONS]]
+    reasons = [f"{credential.leaf.title}: {misfit}" for credential, misfit in misfits[:_MAX_REASONS]]
     if len(misfits) > _MAX_REASONS:
         reasons.append(f"and {len(misfits) - _MAX_REASONS} more")
     if all(misfit.cause is MisfitCause.SIGNATURE_SCHEME for _, misfit in misfits):

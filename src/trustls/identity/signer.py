@@ -19,7 +19,7 @@ from trustls.crypto.signatures import (
     sign,
 )
 from trustls.errors import CertificateRejected, ConfigError, SigningFailed
-from trustls.trust.certificate import Certificate
+from trustls.trust.signatures import KeyHolder
 from trustls.wire.der import undotted
 from trustls.wire.enums import NamedGroup, SignatureScheme
 
@@ -123,7 +123,7 @@ def signature_from(given: object) -> bytes:
     return signature
 
 
-def schemes_for(signer: Signer, leaf: Certificate) -> tuple[tuple[SignatureScheme, ...], tuple[SignatureScheme, ...]]:
+def schemes_for(signer: Signer, leaf: KeyHolder) -> tuple[tuple[SignatureScheme, ...], tuple[SignatureScheme, ...]]:
     """What the signer can sign with for `leaf`: in TLS 1.3, where a scheme names the curve, and in TLS 1.2.
 
     Raises:
@@ -163,7 +163,7 @@ def _schemes_of(signer: Signer, name: str) -> tuple[SignatureScheme, ...]:
     return found
 
 
-def curve_of(leaf: Certificate) -> NamedGroup | None:
+def curve_of(leaf: KeyHolder) -> NamedGroup | None:
     """The curve of an ECDSA key; None for another kind of key, or a curve that is not supported."""
     key = leaf.public_key
     known = _CURVES.get(type(key.curve)) if is_ec_key(key) else None
@@ -176,7 +176,7 @@ def listed(schemes: Iterable[SignatureScheme]) -> str:
     return ", ".join(names[:16]) + (f" and {len(names) - 16} more" if len(names) > 16 else "")
 
 
-def schemes_of_leaf(leaf: Certificate) -> tuple[tuple[SignatureScheme, ...], tuple[SignatureScheme, ...]]:
+def schemes_of_leaf(leaf: KeyHolder) -> tuple[tuple[SignatureScheme, ...], tuple[SignatureScheme, ...]]:
     """What the key of a certificate verifies in TLS 1.3, where a scheme names the curve, and in any version.
 
     Raises:

@@ -239,7 +239,7 @@ class TLSStream(ByteStream):
             TLSAttribute.alpn_protocol: lambda: connection.info.alpn,
             TLSAttribute.cipher: lambda: _cipher(connection),
             TLSAttribute.peer_certificate_binary: lambda: (
-                None if connection.peer is None else connection.peer.certificate.der
+                connection.peer.certificate.der if connection.peer is not None and connection.peer.presented else None
             ),
             TLSAttribute.server_side: lambda: not connection.is_client,
             TLSAttribute.standard_compatible: lambda: True,

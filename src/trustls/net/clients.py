@@ -32,9 +32,9 @@ def why_not_verified(peer: Peer | None) -> str | None:
     """In one line, why a client's certificate counts for nothing; None when it is verified, or there is none.
 
     A certificate that was let through unseen (`danger.AcceptAnyCertificate`) is as little verified as a bad one
-    (`ClientAuth.report`).
+    (`ClientAuth.report`). A raw public key that is believed (`RawPublicKeys`) is as good as a verified certificate.
     """
-    if peer is None or peer.verified:
+    if peer is None or peer.verified or (peer.raw_key is not None and peer.error is None):
         return None
     reason = NOT_VERIFIED if peer.error is None else " ".join(str(peer.error).split())
     return (reason if len(reason) <= _MAX_REASON else f"{reason[: _MAX_REASON - 3]}...") or NOT_VERIFIED
@@ -44,7 +44,7 @@ def client_chain(peer: Peer | None) -> tuple[Certificate, ...]:
     """What a client sent, its own certificate first, each one signed by the next.
 
     Of a verified client these are the certificates of its path: what else it sent along proves nothing. Of another they
-    are all that it sent, in its order.
+    are all that it sent, in its order. A client with a raw public key has none.
     """
     if peer is None:
         return ()

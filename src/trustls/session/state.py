@@ -17,6 +17,9 @@ from trustls.wire.enums import CipherSuite, NamedGroup, ProtocolVersion
 # RFC 9846 4.7.1: seven days, whatever the server says.
 MAX_LIFETIME: Final = 7 * 24 * 3600
 _FORMAT: Final = 2
+# The same, with a raw public key (SubjectPublicKeyInfo) where the client's certificates are.
+_FORMAT_RAW_KEY: Final = 3
+_FORMATS: Final = (_FORMAT, _FORMAT_RAW_KEY)
 # What has a fixed length in a server's session, the format first; then the lengths of secret, binding, server name,
 # ALPN and client chain, which follow. One call reads it all: that saves 5 us of a resumed handshake.
 _START: Final = struct.Struct("!BHHHQII?IBBHBI")
@@ -33,7 +36,8 @@ class ServerSession:
     """A server's memory of a connection; sealed into a ticket, or kept in a store.
 
     `secret` is the PSK of TLS 1.3 or the master secret of TLS 1.2. `binding` names the configuration that the session
-    belongs to, `client_chain` is what the client presented, as DER. `issued_at` is in milliseconds since 1970,
+    belongs to, `client_chain` is what the client presented, as DER: certificates, or with `client_is_raw_key` the one
+    SubjectPublicKeyInfo. `issued_at` is in milliseconds since 1970,
     `lifetime` in seconds.
     """
 
@@ -50,6 +54,7 @@ class ServerSession:
     age_add: int = field(default=0, repr=False)
     extended_master_secret: bool = False
     max_early_data: int = 0
+    client_is_raw_key: bool = False
 
     def is_expired(self, now: float) -> bool:
         """Whether `now`, in seconds, is past the lifetime, or before the beginning."""
@@ -61,7 +66,7 @@ class ServerSession:
         alpn = self.alpn or b""
         chain = b"".join([vector24(certificate) for certificate in self.client_chain])
         start = _START.pack(
-            _FORMAT,
+            _FORMAT_RAW_KEY if self.client_is_raw_key else _FORMAT,
             self.version,
             self.suite,
             self.group,
@@ -81,10 +86,10 @@ class ServerSession:
     @classmethod
     def parse(cls, data: bytes) -> Self | None:
         """The session of `encode`; None when it is of another format, as after an upgrade."""
-        if len(data) < _START.size or data[0] != _FORMAT:
+        if len(data) < _START.size or data[0] not in _FORMATS:
             return None
         (
-            _,
+            form,
             version,
             suite,
             group,
@@ -110,6 +115,9 @@ class ServerSession:
             client_chain = _certificates(data[chain_at:]) if chain_length else ()
         except (DecodeError, UnicodeDecodeError):
             return None
+        is_raw_key = form == _FORMAT_RAW_KEY
+        if is_raw_key and len(client_chain) != 1:
+            return None
         return cls(
             version=ProtocolVersion.by_value.get(version) or ProtocolVersion(version),
             suite=CipherSuite.by_value.get(suite) or CipherSuite(suite),
@@ -124,6 +132,7 @@ class ServerSession:
             age_add=age_add,
             extended_master_secret=extended_master_secret,
             max_early_data=max_early_data,
+            client_is_raw_key=is_raw_key,
         )
 
 

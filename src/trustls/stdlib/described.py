@@ -118,13 +118,13 @@ class Described:
     def getpeercert(self, binary_form: bool = False) -> Any:
         """The peer's certificate: as DER, or as the dict that `ssl` gives, which is empty when it was not verified.
 
-        None when the peer presented none.
+        None when the peer presented none, or a raw public key (RFC 7250): that is in `connection.peer.raw_key`.
 
         Raises:
             ValueError: the handshake is not done.
         """
         peer = self._peer()
-        if peer is None:
+        if peer is None or peer.raw_key is not None:
             return None
         if binary_form:
             return peer.certificate.der

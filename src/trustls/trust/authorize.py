@@ -25,6 +25,7 @@ from trustls.wire.names import shown
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
+    from trustls.trust.raw_key import RawPublicKey
     from trustls.trust.verifiers import Peer
 
 T = TypeVar("T")
@@ -61,7 +62,9 @@ class Authorize(ABC):
     A method that takes several names lets in who has one of them. Rules are immutable, hashable and equal by content;
     what they say is checked when they are made. A rule has no truth value: `a and b` is a TypeError, meant is `a & b`.
 
-    A peer that was not verified is let in by no rule, its negation neither.
+    A peer that was not verified is let in by no rule, its negation neither. Of a peer with a raw public key (RFC 7250)
+    nothing is known but the key: `public_key`, `function`, `everyone` and `nobody` judge it, all others refuse it, and
+    so do their negations.
 
     >>> Authorize.dns("db.internal", "*.svc.example") & ~Authorize.dns("test.svc.example")
     Authorize.dns('db.internal', '*.svc.example') & ~Authorize.dns('test.svc.example')
@@ -193,12 +196,12 @@ class Authorize(ABC):
         return _listing(criteria.Fingerprint, fingerprints)
 
     @staticmethod
-    def public_key(*keys: str | CertificateLike | PublicKeyTypes) -> Authorize:
-        """Certificates for one of these keys, through every renewal that keeps the key.
+    def public_key(*keys: str | CertificateLike | PublicKeyTypes | RawPublicKey) -> Authorize:
+        """Certificates for one of these keys, through every renewal that keeps the key; and these as raw public keys.
 
         Args:
             keys: SHA-256 of the SubjectPublicKeyInfo, in hex or as a base64 pin (RFC 7469), with or without `sha256/`
-                before it; or a cryptography public key, or a certificate that has the key.
+                before it; or a cryptography public key, a RawPublicKey, or a certificate that has the key.
 
         Raises:
             ConfigError: there is none, or one is none of these.
@@ -297,7 +300,10 @@ class Authorize(ABC):
         if peer is None:
             return _unverified("a peer without a certificate")
         if peer.error is not None:
-            return _unverified(f"a certificate that is not good ({_cut(str(peer.error))})")
+            what = "a certificate" if peer.presented else "a raw public key"
+            return _unverified(f"{what} that is not good ({_cut(str(peer.error))})")
+        if not peer.presented and peer.raw_key is not None:
+            return self._judge(peer)
         if not peer.verified or peer.verified[0] != peer.presented[0]:
             return _unverified("a certificate that nobody verified")
         return self._judge(peer)
@@ -324,6 +330,11 @@ class Authorize(ABC):
     def _found(self, peer: Peer) -> str:
         """What this rule looks at in a peer, as a phrase."""
 
+    @property
+    def judges_raw_keys(self) -> bool:
+        """Whether all that this rule looks at is there in a peer with a raw public key, which has no certificate."""
+        return True
+
     def _refused(self, found: str, remedy: str) -> Refusal:
         return Refusal(f"expected {self.expected}; found {found}", self.expected, found, remedy)
 
@@ -343,11 +354,10 @@ def authorized(rule: Authorize, peer: Peer) -> Peer | Awaitable[Peer]:
 def _admitted(peer: Peer, refusal: Refusal | None) -> Peer:
     if refusal is None:
         return peer
-    leaf = peer.presented[0]
     raise CertificateRejected(
         CertificateProblem.REFUSED,
-        f"{leaf.title} is not authorised: {refusal.detail}",
-        certificate=leaf,
+        f"{peer.title} is not authorised: {refusal.detail}",
+        certificate=peer.presented[0] if peer.presented else None,
         expected=refusal.expected,
         found=refusal.found,
         remedy=refusal.remedy,
@@ -383,13 +393,24 @@ class _Listed(Authorize):
     def session_binding(self) -> bytes:
         return _digest(self.criterion.method, [text.encode("utf-8", "surrogatepass") for text in self.texts])
 
+    @property
+    def judges_raw_keys(self) -> bool:
+        return self.criterion is criteria.PublicKey
+
     def _judge(self, peer: Peer) -> Refusal | None:
+        if peer.raw_key is not None:
+            return self._judge_raw_key(peer, peer.raw_key)
         if self.criterion.met(peer.verified, self.entries):
             return None
         return self._refused(self._found(peer), self.criterion.remedy(peer.verified, self.texts))
 
+    def _judge_raw_key(self, peer: Peer, key: RawPublicKey) -> Refusal | None:
+        if self.judges_raw_keys and criteria.PublicKey.has(key.sha256, self.entries):
+            return None
+        return self._refused(self._found(peer), f"name its key with Authorize.public_key({key.fingerprint!r})")
+
     def _found(self, peer: Peer) -> str:
-        return self.criterion.found(peer.verified)
+        return self.criterion.found(peer.verified) if peer.raw_key is None else _bare(peer)
 
 
 def _listing(criterion: type[Criterion], given: tuple[object, ...]) -> Authorize:
@@ -420,7 +441,7 @@ class _Always(Authorize):
         return None if self.welcome else self._refused(self._found(peer), "let somebody in with another rule")
 
     def _found(self, peer: Peer) -> str:
-        return peer.verified[0].title
+        return peer.title
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -461,7 +482,7 @@ class _Function(Authorize):
         )
 
     def _found(self, peer: Peer) -> str:
-        return peer.verified[0].title
+        return peer.title
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -482,7 +503,14 @@ class _Not(Authorize):
     def __invert__(self) -> Authorize:
         return self.rule
 
+    @property
+    def judges_raw_keys(self) -> bool:
+        return self.rule.judges_raw_keys
+
     def _judge(self, peer: Peer) -> Answer:
+        if peer.raw_key is not None and not self.judges_raw_keys:
+            # That a name is missing, where there can be none, is no reason to let anybody in.
+            return self._refused(_bare(peer), "shut raw public keys out by key, with ~Authorize.public_key")
         answer = self.rule._judge(peer)
         if isinstance(answer, Awaitable):
             return _Later(answer, partial(self._turned, peer))
@@ -518,6 +546,10 @@ class _Several(Authorize):
     @property
     def session_binding(self) -> bytes:
         return _digest(self.kind, [rule.session_binding for rule in self.rules])
+
+    @property
+    def judges_raw_keys(self) -> bool:
+        return all(rule.judges_raw_keys for rule in self.rules)
 
     def _found(self, peer: Peer) -> str:
         return _joined([rule._found(peer) for rule in self.rules], "; ")
@@ -614,6 +646,10 @@ class _Later(Awaitable[A], Generic[T, A]):
 
 def _inner(rule: Authorize) -> str:
     return f"({rule!r})" if isinstance(rule, _Several) else repr(rule)
+
+
+def _bare(peer: Peer) -> str:
+    return f"{peer.title}, which has no certificate"
 
 
 def _joined(phrases: list[str], separator: str) -> str:

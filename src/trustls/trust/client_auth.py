@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from trustls.errors import ConfigError
 from trustls.trust.hints import Hints, check_size
 from trustls.trust.profile import Profile
-from trustls.trust.sources import Roots
+from trustls.trust.sources import Roots, names_raw_keys
 from trustls.trust.verifiers import ClientVerifier, RootsClientVerifier
 from trustls.values import dataclass
 from trustls.wire.names import DistinguishedName
@@ -70,7 +70,8 @@ class ClientAuth:
 
         Args:
             roots: the CAs that are trusted for clients: a RootCertStore, something that reloads one
-                (`RootCertStore.reloading`), several of these, or `SpiffeBundles`.
+                (`RootCertStore.reloading`), several of these, or `SpiffeBundles`. `RawPublicKeys` trust clients by
+                their keys, without certificates (RFC 7250); with roots beside them, what stands first is preferred.
             hints: the CA names to send: None for those of the roots, `()` for none, else others in any form that
                 `trust.hints.authorities` takes. Naming a CA here does not trust it.
             crls: certificate revocation lists: a `CrlStore`, something that reloads one, or a `Revocation`, which says
@@ -81,7 +82,7 @@ class ClientAuth:
         Raises:
             ConfigError: there are no roots, or the hints are not understood or too many.
         """
-        verifier = RootsClientVerifier(roots, hints=hints, crls=crls, authorize=authorize, profile=profile)
+        verifier = _client_verifier(roots, hints, crls, authorize, profile)
         return cls(ClientAuthMode.REQUIRED, verifier)
 
     @classmethod
@@ -95,7 +96,7 @@ class ClientAuth:
         profile: str | Profile | None = None,
     ) -> ClientAuth:
         """Clients may come without a certificate; one that they send must be good. See `required`."""
-        verifier = RootsClientVerifier(roots, hints=hints, crls=crls, authorize=authorize, profile=profile)
+        verifier = _client_verifier(roots, hints, crls, authorize, profile)
         return cls(ClientAuthMode.OPTIONAL, verifier)
 
     @classmethod
@@ -115,7 +116,7 @@ class ClientAuth:
 
         A client must still prove that it holds the key of what it presents, and what cannot be parsed is refused.
         """
-        verifier = RootsClientVerifier(roots, hints=hints, crls=crls, authorize=authorize, profile=profile)
+        verifier = _client_verifier(roots, hints, crls, authorize, profile)
         return cls(ClientAuthMode.REPORT, verifier)
 
     @classmethod
@@ -134,3 +135,17 @@ class ClientAuth:
             raise ConfigError(f"{type(verifier).__name__} is no ClientVerifier: it needs hints and verify_client")
         check_size(tuple(dict.fromkeys(verifier.hints)))
         return cls(ClientAuthMode.REQUIRED if required else ClientAuthMode.OPTIONAL, verifier)
+
+
+def _client_verifier(
+    roots: Roots,
+    hints: Hints | None,
+    crls: RevocationLists | None,
+    authorize: Authorize | None,
+    profile: str | Profile | None,
+) -> ClientVerifier:
+    if names_raw_keys(roots):
+        from trustls.trust.raw_verifiers import raw_client_verifier
+
+        return raw_client_verifier(roots, hints=hints, crls=crls, authorize=authorize, profile=profile)
+    return RootsClientVerifier(roots, hints=hints, crls=crls, authorize=authorize, profile=profile)

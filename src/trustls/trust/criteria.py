@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from trustls.errors import CertificateRejected, ConfigError, DecodeError
 from trustls.trust.certificate import Certificate
 from trustls.trust.patterns import DnsPattern, Mailbox, Uri
+from trustls.trust.raw_key import RawPublicKey
 from trustls.trust.spiffe import SpiffeId, checked_trust_domain, why_no_svid
 from trustls.wire import der as _der
 from trustls.wire.names import ATTRIBUTE_NAMES, DistinguishedName, brief, shown
@@ -316,6 +317,8 @@ class PublicKey(Criterion):
         certificate = _as_certificate(given)
         if certificate is not None:
             digest: bytes | None = certificate.spki_sha256
+        elif isinstance(given, RawPublicKey):
+            digest = given.sha256
         elif isinstance(given, str):
             digest = _hex_digest(given) or _base64_digest(given)
         else:
@@ -328,6 +331,11 @@ class PublicKey(Criterion):
     @classmethod
     def met(cls, path: Path, entries: frozenset[bytes]) -> bool:
         return _one_of(entries, path[0].spki_sha256)
+
+    @classmethod
+    def has(cls, digest: bytes, entries: frozenset[bytes]) -> bool:
+        """Whether a key with this digest is one of these."""
+        return _one_of(entries, digest)
 
     @classmethod
     def found(cls, path: Path) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
@@ -19,6 +19,9 @@ from trustls.errors import CertificateProblem, CertificateRejected, DecodeError
 from trustls.trust.cache import BoundedCache
 from trustls.trust.certificate import Certificate, Fault
 from trustls.wire import der as _der
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
 MIN_RSA_BITS: Final = 2048
 MAX_RSA_BITS: Final = 8192
@@ -32,12 +35,24 @@ class SignatureAlgorithm(NamedTuple):
     arguments: tuple[Any, ...]
 
 
+class KeyHolder(Protocol):
+    """What has a public key: a Certificate, or a RawPublicKey."""
+
+    @property
+    def title(self) -> str: ...
+    @property
+    def public_key(self) -> PublicKeyTypes: ...
+    @property
+    def spki_algorithm(self) -> bytes: ...
+
+
 def key_fault(certificate: Certificate) -> Fault | None:
     """Why the certificate's key is not accepted, for whatever purpose; None when it is. The certificate keeps that."""
-    return certificate.remembered("_key_fault", _key_fault)
+    return certificate.remembered("_key_fault", fault_of_key)
 
 
-def _key_fault(certificate: Certificate) -> Fault | None:
+def fault_of_key(certificate: KeyHolder) -> Fault | None:
+    """As `key_fault`, found anew."""
     try:
         key = certificate.public_key
     except CertificateRejected as error:
@@ -79,7 +94,7 @@ def public_web_key_fault(certificate: Certificate) -> Fault | None:
     return _weak_key(certificate, f"of the kind {kind}", "RSA and ECDSA on the public web", "RSA or ECDSA")
 
 
-def _weak_key(certificate: Certificate, found: str, expected: str, better: str) -> Fault:
+def _weak_key(certificate: KeyHolder, found: str, expected: str, better: str) -> Fault:
     return Fault(
         CertificateProblem.WEAK_KEY,
         f"the key of {certificate.title} is {found}; accepted are {expected}",
@@ -89,7 +104,7 @@ def _weak_key(certificate: Certificate, found: str, expected: str, better: str) 
     )
 
 
-def is_pss_key(certificate: Certificate) -> bool:
+def is_pss_key(certificate: KeyHolder) -> bool:
     """Whether the key is marked for RSASSA-PSS, and may do nothing else (RFC 4055 1.2)."""
     return _RSASSA_PSS in certificate.spki_algorithm[:16]
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Sequence
-from typing import Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
 
 from trustls.errors import ConfigError
 from trustls.trust.certificate import Certificate
 from trustls.trust.roots import RootCertStore
 from trustls.wire.names import DistinguishedName
+
+if TYPE_CHECKING:
+    from trustls.trust.raw_keys import RawPublicKeys
 
 
 class CurrentRoots(Protocol):
@@ -41,8 +45,28 @@ class BundleForLeaf(Protocol):
         ...
 
 
-Roots: TypeAlias = RootsSource | BundleForLeaf | Sequence[RootsSource]
-"""Whom to trust: a RootCertStore, something with a `current` one (`Reloading`), several of these, or SpiffeBundles."""
+class HasCurrentKeys(Protocol):
+    """Whatever has RawPublicKeys that may be others tomorrow, such as `Reloading`."""
+
+    @property
+    def current(self) -> RawPublicKeys: ...
+
+
+KeysSource: TypeAlias = "RawPublicKeys | HasCurrentKeys"
+Roots: TypeAlias = "RootsSource | BundleForLeaf | KeysSource | Sequence[RootsSource | KeysSource]"
+"""Whom to trust: a RootCertStore, something with a `current` one (`Reloading`), several of these, or SpiffeBundles.
+
+`RawPublicKeys` name keys instead of CAs; beside roots for certificates, what stands first is preferred.
+"""
+
+
+def names_raw_keys(roots: object) -> bool:
+    """Whether there are RawPublicKeys among these. Few have any, so what they are is imported by who makes them."""
+    module = sys.modules.get("trustls.trust.raw_keys")
+    if module is None:
+        return False
+    several = isinstance(roots, Sequence) and not isinstance(roots, str | bytes)
+    return any(map(module.holds_keys, cast("Sequence[object]", roots) if several else (roots,)))
 
 
 class TrustedRoots:
@@ -66,7 +90,7 @@ class TrustedRoots:
         elif _has(roots, "roots_for"):
             self._bundles = cast("BundleForLeaf", roots)
         elif isinstance(roots, Sequence) and not isinstance(roots, str | bytes):
-            self._sources = tuple(roots)
+            self._sources = cast("tuple[RootsSource, ...]", tuple(roots))
         else:
             raise ConfigError(
                 f"roots is a RootCertStore, not {type(roots).__name__}: see RootCertStore.from_pem, and Reloading and "

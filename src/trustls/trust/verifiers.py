@@ -22,7 +22,10 @@ from trustls.values import dataclass
 from trustls.wire.names import DistinguishedName, shown
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+
     from trustls.trust.authorize import Authorize
+    from trustls.trust.raw_key import RawPublicKey
     from trustls.trust.revocation import Revocation, RevocationLists
     from trustls.trust.spiffe import SpiffeId
 
@@ -69,39 +72,64 @@ class PeerNames:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Who the other side is: its certificate, whose private key it has proved to hold.
+    """Who the other side is: its certificate, or its raw public key, whose private key it has proved to hold.
 
     Attributes:
-        presented: the certificates that it sent, the leaf first.
+        presented: the certificates that it sent, the leaf first; empty where it has a raw public key.
         verified: the path from the leaf to a root, both included; empty when nobody verified one
-            (`danger.AcceptAnyCertificate`, or `error`): then nothing in the certificate is true for certain.
+            (`danger.AcceptAnyCertificate`, or `error`): then nothing in the certificate is true for certain. Empty
+            where it has a raw public key, too, which no path leads to.
         ocsp_response: the stapled OCSPResponse that a server sent along, as DER; empty when it sent none.
-        error: why the certificate is not good, where such a client is let through all the same (`ClientAuth.report`).
+        error: why the certificate or raw public key is not good, where such a client is let through all the same
+            (`ClientAuth.report`).
+        raw_key: its raw public key (RFC 7250), which can only be where raw keys were asked for (`RawPublicKeys`): it is
+            believed unless there is an `error`. None for a peer with a certificate.
     """
 
     presented: tuple[Certificate, ...]
     verified: tuple[Certificate, ...] = ()
     ocsp_response: bytes = field(default=b"", repr=False)
     error: CertificateRejected | None = field(default=None, compare=False)
+    raw_key: RawPublicKey | None = None
 
     def __post_init__(self) -> None:
-        if not self.presented:
-            raise ValueError("a Peer has at least one certificate")
+        if not self.presented and self.raw_key is None:
+            raise ValueError("a Peer has at least one certificate, or a raw public key")
+        if self.raw_key is not None and (self.presented or self.verified):
+            raise ValueError("a Peer has certificates, or a raw public key, not both")
         if self.error is not None and self.verified:
             raise ValueError("a Peer is verified, or there is an error, not both")
 
     @property
     def certificate(self) -> Certificate:
-        """Its own certificate, the leaf."""
+        """Its own certificate, the leaf.
+
+        Raises:
+            ConfigError: it has a raw public key, and no certificate.
+        """
+        if not self.presented:
+            raise ConfigError("this peer has a raw public key, and no certificate: look at `raw_key`")
         return self.presented[0]
 
     @property
+    def public_key(self) -> PublicKeyTypes:
+        """Its key, whatever it came in, as pyca/cryptography's key object."""
+        return (self.raw_key or self.presented[0]).public_key
+
+    @property
+    def title(self) -> str:
+        """What messages call it: the subject of its certificate, or the fingerprint of its raw public key."""
+        return (self.raw_key or self.presented[0]).title
+
+    @property
     def names(self) -> PeerNames:
-        """The names in the subjectAltName of its certificate.
+        """The names in the subjectAltName of its certificate; a raw public key has none.
 
         Raises:
             CertificateRejected: MALFORMED; that can only be when the certificate was not verified.
         """
+        if self.raw_key is not None:
+            return PeerNames()
         leaf = self.presented[0]
         return PeerNames(leaf.dns_names, leaf.ip_addresses, leaf.uris, leaf.emails)
 
@@ -114,10 +142,12 @@ class Peer:
 
     @property
     def subject(self) -> str:
-        """The subject of its certificate, as RFC 4514 text."""
-        return str(self.presented[0].subject)
+        """The subject of its certificate, as RFC 4514 text; ConfigError as for `certificate`."""
+        return str(self.certificate.subject)
 
     def __str__(self) -> str:
+        if self.raw_key is not None:
+            return f"{self.raw_key}{'' if self.error is None else f', not accepted: {self.error}'}"
         if self.error is not None:
             return f"{self.presented[0]}, not accepted: {self.error}"
         return f"{self.presented[0]}{'' if self.verified else ', not verified'}"
@@ -202,7 +232,7 @@ class RootsServerVerifier:
         self.profile = _profile(profile, Profile.WEBPKI if self.roots.is_system else Profile.PRIVATE)
         self.revocation = _revocation(crls)
         self.ocsp = OcspPolicy.named(ocsp)
-        self.authorize = _checked_rule(authorize)
+        self.authorize = checked_rule(authorize)
         self.check_name = check_name
         self.limits = limits or PathLimits()
         if not check_name and authorize is None:
@@ -233,7 +263,7 @@ class RootsServerVerifier:
         if self.check_name and not server_name.matches(leaf):
             fault = _mismatch(leaf, server_name)
             raise fault.rejection(leaf, (PathFailure(verified, leaf, *fault),))
-        return _authorized(self.authorize, Peer(tuple(chain), verified))
+        return authorized_peer(self.authorize, Peer(tuple(chain), verified))
 
     def _check(self, now: float, ocsp_response: bytes) -> PathCheck | None:
         revocation, policy = self.revocation, self.ocsp
@@ -289,7 +319,7 @@ class RootsClientVerifier:
         self._token = secrets.token_bytes(16)
         self.profile = _profile(profile, Profile.PRIVATE)
         self.revocation = _revocation(crls)
-        self.authorize = _checked_rule(authorize)
+        self.authorize = checked_rule(authorize)
         self.limits = limits or PathLimits()
         self._given_hints = None if hints is None else authorities(hints)
         self._root_hints: tuple[bytes, tuple[DistinguishedName, ...]] = b"", ()
@@ -337,7 +367,7 @@ class RootsClientVerifier:
             profile=self.profile,
             check=None if revocation is None else (lambda path: revocation.fault(path, now=now)),
         )
-        return _authorized(self.authorize, Peer(tuple(chain), verified))
+        return authorized_peer(self.authorize, Peer(tuple(chain), verified))
 
 
 def _profile(given: str | Profile | None, default: Profile) -> Profile:
@@ -352,7 +382,8 @@ def _revocation(crls: RevocationLists | None) -> Revocation | None:
     return crls if isinstance(crls, Revocation) else Revocation(crls=crls)
 
 
-def _checked_rule(rule: Authorize | None) -> Authorize | None:
+def checked_rule(rule: Authorize | None) -> Authorize | None:
+    """The same, when it is a rule or None; ConfigError otherwise."""
     if rule is None:
         return None
     from trustls.trust.authorize import Authorize
@@ -362,7 +393,8 @@ def _checked_rule(rule: Authorize | None) -> Authorize | None:
     return rule
 
 
-def _authorized(rule: Authorize | None, peer: Peer) -> Peer | Awaitable[Peer]:
+def authorized_peer(rule: Authorize | None, peer: Peer) -> Peer | Awaitable[Peer]:
+    """The peer, where it is let in by the rule or there is none; raises as `authorized` does."""
     if rule is None:
         return peer
     from trustls.trust.authorize import authorized

@@ -70,6 +70,25 @@ class CertificateMessage12:
 
 
 @dataclass(slots=True, kw_only=True)
+class RawKeyMessage12:
+    """RFC 7250 3: a Certificate that holds a SubjectPublicKeyInfo (DER) in the place of the list; empty for none."""
+
+    TYPE: ClassVar[HandshakeType] = HandshakeType.CERTIFICATE
+
+    spki: bytes = b""
+
+    @classmethod
+    def parse(cls, body: bytes) -> Self:
+        reader = Reader(body, "Certificate")
+        spki = reader.vector24()
+        reader.finish()
+        return cls(spki=spki)
+
+    def encode(self) -> bytes:
+        return vector24(self.spki)
+
+
+@dataclass(slots=True, kw_only=True)
 class CertificateStatus:
     """RFC 6066 8: the stapled OCSPResponse, as DER."""
 
