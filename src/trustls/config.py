@@ -161,7 +161,6 @@ class ClientConfig:
             types = client_types(
                 current_credentials(credentials),
                 verifier,
-                versions=versions,
                 post_handshake_auth=self.post_handshake_auth,
             )
         parameters = ClientParameters(
@@ -331,7 +330,7 @@ class ServerConfig:
         if _has_raw_keys(credentials, *verifiers):
             from trustls.handshake.certificate_types import server_types
 
-            types = server_types(current_credentials(credentials), self.client_auth, later, versions=versions)
+            types = server_types(current_credentials(credentials), self.client_auth, later)
         parameters = ServerParameters(
             provider=provider,
             versions=versions,

@@ -230,12 +230,12 @@ def test_a_key_in_the_place_of_a_certificate_is_refused(role: str) -> None:
     check_refused(joined, other(role), CertificateRejected, CertificateProblem.MALFORMED)
 
 
-def _public(key: Any) -> bytes:
+def public(key: Any) -> bytes:
     der: bytes = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return der
 
 
-def _malformed() -> dict[str, bytes]:
+def malformed() -> dict[str, bytes]:
     good = spki()
     point = key().public_key().public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
     algorithm = good[2:23]
@@ -255,9 +255,9 @@ def _malformed() -> dict[str, bytes]:
 
 
 @roles
-@pytest.mark.parametrize("name", _malformed())
+@pytest.mark.parametrize("name", malformed())
 def test_what_is_no_key_in_der_is_refused(role: str, name: str) -> None:
-    check_refused(scripted(role, _entries(_malformed()[name])), other(role), DecodeError)
+    check_refused(scripted(role, _entries(malformed()[name])), other(role), DecodeError)
 
 
 WEAK: dict[str, Callable[[], Any]] = {
@@ -271,7 +271,7 @@ WEAK: dict[str, Callable[[], Any]] = {
 @roles
 @pytest.mark.parametrize("kind", WEAK)
 def test_a_key_of_a_kind_or_size_that_certificates_may_not_have_is_refused(role: str, kind: str) -> None:
-    joined = scripted(role, _entries(_public(WEAK[kind]())))
+    joined = scripted(role, _entries(public(WEAK[kind]())))
     check_refused(joined, other(role), CertificateRejected, CertificateProblem.WEAK_KEY)
 
 

@@ -22,7 +22,7 @@ KEYS: dict[str, Callable[[], Any]] = {
     "rsa": lambda: rsa.generate_private_key(65537, 2048),
     "mldsa": mldsa.MLDSA65PrivateKey.generate,
 }
-VERSIONS: Final = ("1.3",)
+VERSIONS: Final = ("1.2", "1.3")
 
 
 def key(kind: str = "p256", number: int = 0) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from trustls.crypto.signatures import is_rsa_key
 from trustls.errors import ConfigError
 from trustls.handshake.authentication import check_signature
@@ -11,15 +13,19 @@ from trustls.identity.signer import signature_from
 from trustls.trust.certificate import Certificate
 from trustls.wire.enums import ProtocolVersion, SignatureScheme
 from trustls.wire.messages import CertificateVerify
-from trustls.wire.messages12 import CertificateMessage12
+from trustls.wire.messages12 import CertificateMessage12, RawKeyMessage12
+
+if TYPE_CHECKING:
+    from trustls.trust.raw_key import RawPublicKey
 
 
 def send_certificate12(flow: Flow, credential: Credential | None) -> None:
-    """The chain of `credential`, or an empty one."""
+    """The chain of `credential`, or its raw public key, or an empty one."""
     if credential is None:
-        flow.send(CertificateMessage12())
+        flow.send(CertificateMessage12())  # An empty one of a raw public key has the same bytes.
     else:
-        flow.send_ready(CertificateMessage12, credential.certificate_message12)
+        kind = CertificateMessage12 if credential.chain else RawKeyMessage12
+        flow.send_ready(kind, credential.certificate_message12)
 
 
 async def send_certificate_verify12(flow: Flow, credential: Credential, accepted: tuple[SignatureScheme, ...]) -> None:
@@ -33,7 +39,7 @@ async def send_certificate_verify12(flow: Flow, credential: Credential, accepted
 
 
 def check_signature12(
-    leaf: Certificate,
+    leaf: Certificate | RawPublicKey,
     scheme: SignatureScheme,
     signature: bytes,
     content: bytes,
@@ -45,6 +51,6 @@ def check_signature12(
     check_signature(leaf, scheme, signature, content, offered=offered, any_curve=True, any_usage=any_usage)
 
 
-def is_rsa(leaf: Certificate) -> bool:
+def is_rsa(leaf: Certificate | RawPublicKey) -> bool:
     """Whether the key is an RSA key, for which TLS 1.2 has suites of its own."""
     return is_rsa_key(leaf.public_key)

@@ -6,15 +6,19 @@ Both sides begin with X.509, and a configuration without raw public keys has not
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from trustls.errors import ConfigError, Incompatibility, Misbehaviour, PeerIncompatible, PeerMisbehaved
 from trustls.identity.credential import Credential
-from trustls.trust.client_auth import ClientAuth, ClientAuthMode
+from trustls.trust.client_auth import ClientAuth
 from trustls.trust.raw_keys import certificate_types
 from trustls.trust.verifiers import ServerVerifier
 from trustls.values import dataclass
-from trustls.wire.enums import CertificateType, ProtocolVersion
+from trustls.wire.enums import CertificateType
 from trustls.wire.messages import ClientHello, EncryptedExtensions, ServerHello
+
+if TYPE_CHECKING:
+    from trustls.handshake.parameters import ServerParameters
 
 Types = tuple[CertificateType, ...]
 
@@ -93,15 +97,13 @@ class ServerTypes:
     Attributes:
         own: the types of its credentials, preferred first; empty where external keys take their place.
         taken: the types that it takes from clients, preferred first; empty where it asks for none.
-        required: whether a client must present something.
     """
 
-    __slots__ = ("own", "required", "taken")
+    __slots__ = ("own", "taken")
 
-    def __init__(self, own: Types, taken: Types, *, required: bool) -> None:
+    def __init__(self, own: Types, taken: Types) -> None:
         self.own = own
         self.taken = taken
-        self.required = required
 
     def agreed(self, hello: ClientHello) -> AgreedTypes:
         """What each side presents: of what the client offers, what this server prefers (RFC 7250 4.2).
@@ -120,6 +122,11 @@ class ServerTypes:
             _answer(hello.client_certificate_type, client),
             _answer(hello.server_certificate_type, server),
         )
+
+
+def agreed_types(server: ServerParameters, hello: ClientHello) -> AgreedTypes:
+    """What each side presents in this handshake; raises as `ServerTypes.agreed`."""
+    return (server.certificate_types or _ORDINARY).agreed(hello)
 
 
 def _chosen(offered: Types | None, ours: Types, we: str, they: str) -> CertificateType:
@@ -149,7 +156,6 @@ def client_types(
     credentials: Iterable[Credential],
     verifier: ServerVerifier,
     *,
-    versions: tuple[ProtocolVersion, ...],
     post_handshake_auth: bool,
 ) -> ClientTypes | None:
     """None for a client that presents and takes certificates alone.
@@ -160,7 +166,6 @@ def client_types(
     own, taken = _types_of(credentials), certificate_types(verifier)
     if _RAW not in own and _RAW not in taken:
         return None
-    _check_versions(versions)
     if post_handshake_auth and _RAW in own:
         raise ConfigError("a raw public key is presented in the handshake only: without `post_handshake_auth`")
     return ClientTypes(own, taken)
@@ -170,8 +175,6 @@ def server_types(
     credentials: Iterable[Credential],
     client_auth: ClientAuth,
     post_handshake_auth: ClientAuth | None,
-    *,
-    versions: tuple[ProtocolVersion, ...],
 ) -> ServerTypes | None:
     """None for a server that presents and takes certificates alone; raises as `client_types`."""
     own = _types_of(credentials)
@@ -181,17 +184,13 @@ def server_types(
         raise ConfigError("raw public keys are taken in the handshake only: without `post_handshake_auth`")
     if _RAW not in own and _RAW not in taken:
         return None
-    _check_versions(versions)
-    return ServerTypes(own, taken, required=client_auth.mode is ClientAuthMode.REQUIRED)
+    return ServerTypes(own, taken)
 
 
 def _types_of(credentials: Iterable[Credential]) -> Types:
     return tuple(dict.fromkeys([one.certificate_type for one in credentials]))
 
 
-def _check_versions(versions: tuple[ProtocolVersion, ...]) -> None:
-    if ProtocolVersion.TLS1_2 in versions:
-        raise ConfigError("raw public keys are for TLS 1.3 here: say versions=['1.3']")
-
-
+# A server without raw public keys, which heeds what the client takes; what the client presents is left to the client.
+_ORDINARY = ServerTypes((_X509,), ())
 _WORDS = {_X509: "certificates", _RAW: "raw public keys"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from trustls.crypto.aead import SuiteAlgorithms12
 from trustls.crypto.key_exchange import BadKeyShare, KeyExchangeGroup
@@ -25,6 +25,7 @@ from trustls.protocol.key_schedule12 import DirectionKeys12, MasterSecret
 from trustls.protocol.record import MAX_PLAINTEXT, Opener12, Sealer12
 from trustls.session.state import MAX_LIFETIME, ClientSession
 from trustls.session.store import ClientSessionStore
+from trustls.trust.certificate import Certificate
 from trustls.trust.names import ServerName
 from trustls.trust.verifiers import Peer
 from trustls.wire.enums import ECPointFormat, ExtensionType, NamedGroup, ProtocolVersion
@@ -35,9 +36,13 @@ from trustls.wire.messages12 import (
     CertificateStatus,
     ClientKeyExchange,
     NewSessionTicket12,
+    RawKeyMessage12,
     ServerHelloDone,
     ServerKeyExchange,
 )
+
+if TYPE_CHECKING:
+    from trustls.trust.raw_key import RawPublicKey
 
 _DEFAULT_LIFETIME: Final = 2 * 3600
 _TLS13_ONLY = (ExtensionType.SUPPORTED_VERSIONS, ExtensionType.KEY_SHARE, ExtensionType.PRE_SHARED_KEY)
@@ -71,11 +76,15 @@ async def client_handshake12(
     randoms = hello.random + answer.random
 
     stapled = bool(answer.status_request)
-    peer, exchange = await _authenticate_server(flow, client, server_name, suite, randoms, stapled=stapled)
+    types = None if client.certificate_types is None else client.certificate_types.agreed(answer)
+    raw = types is not None and types.raw_server
+    peer, exchange = await _authenticate_server(flow, client, server_name, suite, randoms, stapled=stapled, raw=raw)
     message = await flow.receive(CertificateRequest12, ServerHelloDone)
     request = None
     if isinstance(message, CertificateRequest12):
         request = _credential_request(message)
+        if types is not None:
+            request = replace(request, certificate_type=types.client)
         certificate.asked(request)
         await flow.receive(ServerHelloDone)
 
@@ -240,8 +249,11 @@ async def _authenticate_server(
     randoms: bytes,
     *,
     stapled: bool,
+    raw: bool,
 ) -> tuple[Peer, ServerKeyExchange]:
     """Certificate and ServerKeyExchange: who the server is, proven by its signature over its ephemeral key."""
+    if raw:
+        return await _authenticate_raw_server(flow, client, server_name, suite, randoms)
     message = await flow.receive(CertificateMessage12)
     if not message.certificates:
         raise PeerMisbehaved(Misbehaviour.NO_SERVER_CERTIFICATE)
@@ -259,20 +271,49 @@ async def _authenticate_server(
     else:
         exchange = await flow.receive(ServerKeyExchange)
     peer = await verified_server(flow, client, server_name, chain, ocsp_response=ocsp_response)
-    if is_rsa(chain[0]) != suite.signs_with_rsa:
+    _check_exchange(client, chain[0], suite, exchange, randoms)
+    return peer, exchange
+
+
+async def _authenticate_raw_server(
+    flow: Flow, client: ClientParameters, server_name: ServerName, suite: SuiteAlgorithms12, randoms: bytes
+) -> tuple[Peer, ServerKeyExchange]:
+    """The same of a server with a raw public key (RFC 7250 3)."""
+    from trustls.handshake.raw_keys import verified_raw_server
+    from trustls.trust.raw_key import RawPublicKey
+
+    message = await flow.receive(RawKeyMessage12)
+    if not message.spki:
+        raise PeerMisbehaved(Misbehaviour.NO_SERVER_CERTIFICATE)
+    key = RawPublicKey.from_der(message.spki)
+    exchange = await flow.receive(ServerKeyExchange)
+    peer = await verified_raw_server(flow, client, server_name, key)
+    _check_exchange(client, key, suite, exchange, randoms)
+    return peer, exchange
+
+
+def _check_exchange(
+    client: ClientParameters,
+    leaf: Certificate | RawPublicKey,
+    suite: SuiteAlgorithms12,
+    exchange: ServerKeyExchange,
+    randoms: bytes,
+) -> None:
+    """Refuse a key that does not go with the suite, or did not sign the exchange."""
+    if is_rsa(leaf) != suite.signs_with_rsa:
         raise PeerMisbehaved(Misbehaviour.KEY_NOT_FOR_SUITE, f"{suite.suite}")
-    curve = curve_of(chain[0])
+    curve = curve_of(leaf)
     if curve is not None and _offered_group(client, curve) is None:
         # RFC 8422 5.1: the groups on offer are those of certificates as well.
-        raise PeerMisbehaved(Misbehaviour.GROUP_NOT_OFFERED, f"the certificate's key is on {curve}")
+        what = "certificate's" if isinstance(leaf, Certificate) else "raw public"
+        raise PeerMisbehaved(Misbehaviour.GROUP_NOT_OFFERED, f"the {what} key is on {curve}")
     check_signature12(
-        chain[0],
+        leaf,
         exchange.scheme,
         exchange.signature,
         randoms + exchange.parameters(),
         offered=client.provider.schemes12,
     )
-    return peer, exchange
 
 
 def _offered_group(client: ClientParameters, name: NamedGroup) -> KeyExchangeGroup | None:

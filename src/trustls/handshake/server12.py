@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from trustls.crypto.aead import SuiteAlgorithms12
 from trustls.crypto.key_exchange import BadKeyShare, KeyExchangeGroup, PrivateShare
 from trustls.errors import Incompatibility, Misbehaviour, PeerIncompatible, PeerMisbehaved
@@ -45,17 +47,23 @@ from trustls.wire.messages12 import (
     CertificateStatus,
     ClientKeyExchange,
     NewSessionTicket12,
+    RawKeyMessage12,
     ServerHelloDone,
     ServerKeyExchange,
     ecdh_parameters,
 )
 from trustls.wire.names import DistinguishedName
 
+if TYPE_CHECKING:
+    from trustls.handshake.certificate_types import AgreedTypes
+    from trustls.trust.raw_key import RawPublicKey
+
 
 @dataclass(slots=True)
 class _Choice:
     """What the server settles on."""
 
+    types: AgreedTypes | None
     credential: Credential
     scheme: SignatureScheme
     suite: SuiteAlgorithms12
@@ -83,6 +91,9 @@ async def server_handshake12(flow: Flow, server: ServerParameters, hello: Client
     answer = _server_hello(server, hello, suite, choice.alpn, session_id=session_id, ticket=gives_ticket)
     if staple is not None:
         answer.status_request = True
+    types = choice.types
+    if types is not None:
+        answer.client_certificate_type, answer.server_certificate_type = types.client_answer, types.server_answer
     flow.send(answer)
     flow.transcript.start(suite.hash, keep=True)
     randoms = hello.random + answer.random
@@ -92,11 +103,15 @@ async def server_handshake12(flow: Flow, server: ServerParameters, hello: Client
         flow.send(CertificateStatus(response=staple))
     share = await _send_key_exchange(flow, choice, randoms)
     asks = server.client_auth.verifier is not None
-    if asks:
+    raw = types is not None and types.raw_client
+    if asks and raw:
+        flow.send(_certificate_request(server, ()))
+    elif asks:
         _send_certificate_request(flow, server)
     flow.send(ServerHelloDone())
 
-    chain = await _client_chain(flow, server) if asks else ()
+    key = await _client_key(flow, server) if asks and raw else None
+    chain = await _client_chain(flow, server) if asks and not raw else ()
     premaster = _premaster(share, await flow.receive(ClientKeyExchange))
     session_hash = flow.transcript.digest() if choice.extended else None
     master = MasterSecret.derive(suite, premaster, session_hash=session_hash, randoms=randoms)
@@ -104,6 +119,8 @@ async def server_handshake12(flow: Flow, server: ServerParameters, hello: Client
     peer = None
     if chain:
         peer = await _authenticate_client(flow, server, chain)
+    elif key is not None:
+        peer = await _authenticate_raw_client(flow, server, key)
     flow.transcript.forget()
 
     client_keys, server_keys = master.record_keys(hello.random, answer.random)
@@ -255,14 +272,20 @@ async def _choose(flow: Flow, server: ServerParameters, hello: ClientHello) -> _
         # RFC 5246 7.4.1.4.1: that means SHA-1.
         raise PeerIncompatible(Incompatibility.NO_COMMON_SCHEME, "the client does not say what it verifies")
     schemes = hello.signature_algorithms
+    types = None
+    if server.certificate_types is not None or hello.server_certificate_type is not None:
+        from trustls.handshake.certificate_types import agreed_types  # Few need it.
+
+        types = agreed_types(server, hello)
     suites = _common_suites(server, hello)
     usable = _credentials_with_suite(server, hello, suites)
     group = _chosen_group(server, hello)
-    credential = await server_credential(flow, server, hello, ProtocolVersion.TLS1_2, usable)
+    credential = await server_credential(flow, server, hello, ProtocolVersion.TLS1_2, usable, types)
     scheme = credential.scheme_for(schemes, ProtocolVersion.TLS1_2)
     if scheme is None:
         raise PeerIncompatible(Incompatibility.NO_COMMON_SCHEME)
     return _Choice(
+        types=types,
         credential=credential,
         scheme=scheme,
         suite=_chosen_suite(hello, suites, credential),
@@ -394,6 +417,29 @@ async def _client_chain(flow: Flow, server: ServerParameters) -> tuple[Certifica
     if not message.certificates:
         require_certificate(server.client_auth, ProtocolVersion.TLS1_2)
     return parsed_chain(message.certificates)
+
+
+async def _client_key(flow: Flow, server: ServerParameters) -> RawPublicKey | None:
+    """What the client presents where a raw public key was agreed on (RFC 7250 3)."""
+    from trustls.handshake.raw_keys import require_raw_key
+    from trustls.trust.raw_key import RawPublicKey
+
+    message = await flow.receive(RawKeyMessage12)
+    if not message.spki:
+        require_raw_key(server.client_auth, ProtocolVersion.TLS1_2)
+        return None
+    return RawPublicKey.from_der(message.spki)
+
+
+async def _authenticate_raw_client(flow: Flow, server: ServerParameters, key: RawPublicKey) -> Peer:
+    """As `_authenticate_client`, of a raw public key."""
+    from trustls.handshake.raw_keys import verified_raw_client
+
+    signed = flow.transcript.content()
+    proof = await flow.receive(CertificateVerify)
+    peer = await verified_raw_client(flow, server, server.client_auth, key)
+    check_signature12(key, proof.scheme, proof.signature, signed, offered=server.provider.schemes12)
+    return peer
 
 
 async def _authenticate_client(flow: Flow, server: ServerParameters, chain: tuple[Certificate, ...]) -> Peer:
