@@ -16,6 +16,7 @@ from trustls import (
     ClientAuth,
     ClientConfig,
     ClientHelloInfo,
+    Credential,
     DistinguishedName,
     MemorySessions,
     NamedGroup,
@@ -28,6 +29,7 @@ from trustls import (
     Tickets,
 )
 from trustls.session.state import ClientSession
+from trustls.wire.enums import CertificateType
 
 _TLS12, _TLS13 = 0x0303, 0x0304
 # What BoringSSL takes, which the runner knows.
@@ -152,6 +154,8 @@ class Configurator:
         if flags.no_ticket:
             raise Unsupported("a client of TLS 1.2 that takes session ids, but no tickets")
         own = credentials.in_order
+        _check_own_types(flags, own)
+        self.verifier.certificate_types = accepted_types(flags)
         if flags.fail_cert_callback and not own:
             raise Unsupported("a chooser of credentials where there are none")
         return ClientConfig(
@@ -205,6 +209,7 @@ class Configurator:
         )
 
     def _server(self, flags: Flags, credentials: Credentials, *, stores_sessions: bool) -> ServerConfig:
+        self.verifier.certificate_types = accepted_types(flags)
         self.verifier.hints = named_authorities(flags.use_client_ca_list)
         alpn = [flags.select_alpn] if flags.select_alpn else ()
         return ServerConfig(
@@ -243,6 +248,18 @@ class Configurator:
 
 
 # -- Flags as arguments -----------------------------------------------------------------------------------------------
+
+
+def accepted_types(flags: Flags) -> tuple[CertificateType, ...]:
+    """The types of certificates that are taken from the peer."""
+    return tuple(map(CertificateType, flags.accepted_peer_cert_types)) or (CertificateType.X509,)
+
+
+def _check_own_types(flags: Flags, own: list[Credential]) -> None:
+    """trustls offers the types of the credentials that it has, in their order."""
+    offered = list(dict.fromkeys([int(one.certificate_type) for one in own]))
+    if flags.available_client_cert_types and flags.available_client_cert_types != offered:
+        raise Unsupported(f"-available-client-cert-types {flags.available_client_cert_types} beside {offered}")
 
 
 def _server_versions(flags: Flags, credentials: Credentials) -> list[str] | None:

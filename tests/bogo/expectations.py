@@ -100,6 +100,11 @@ class Check:
         if flags.expect_peer_cert_file:
             chain = Certificate.from_pem(Path(flags.expect_peer_cert_file).read_bytes())
             _same("peer's chain", None if peer is None else peer.presented, chain)
+        key = None if peer is None else peer.raw_key
+        if flags.expect_peer_certificate_type is not None and not (psk or peer is None):
+            _same("peer's certificate type", 0 if key is None else 2, flags.expect_peer_certificate_type)
+        if flags.expect_peer_rpk_sha256:
+            _same("peer's raw key", None if key is None else key.sha256, flags.expect_peer_rpk_sha256)
         scheme = self._wire.peer_scheme
         if flags.expect_peer_signature_algorithm and scheme:
             _same("peer's signature scheme", scheme, flags.expect_peer_signature_algorithm)

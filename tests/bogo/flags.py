@@ -20,7 +20,7 @@ class Unsupported(Exception):
 
 @dataclass(slots=True)
 class CredentialFlags:
-    """One credential: a certificate with its key, or an external pre-shared key."""
+    """One credential: a certificate with its key, a raw public key, or an external pre-shared key."""
 
     kind: str = "x509"
     cert_file: str = ""
@@ -78,6 +78,8 @@ class Flags:
     max_send_fragment: int = 0
     install_cert_compression_algs: bool = False
     install_one_cert_compression_alg: int = 0
+    accepted_peer_cert_types: list[int] = field(default_factory=list)
+    available_client_cert_types: list[int] = field(default_factory=list)
     renegotiate_ignore: bool = False
     fips_202205: bool = False
     wpa_202304: bool = False
@@ -157,6 +159,8 @@ class Flags:
     expect_certificate_types: bytes = b""
     expect_client_ca_list: str = ""
     expect_ocsp_response: bytes = b""
+    expect_peer_certificate_type: int | None = None
+    expect_peer_rpk_sha256: bytes = b""
     expect_msg_callback: str = ""
 
 
@@ -178,7 +182,7 @@ class Invocation:
 
 _EVERY_CONNECTION = ("initial", "resume", "retry")
 _PREFIXES = {f"-on-{connection}": [connection] for connection in _EVERY_CONNECTION}
-_NEW_CREDENTIALS = {"-new-x509-credential": "x509", "-new-psk-credential": "psk"}
+_NEW_CREDENTIALS = {"-new-x509-credential": "x509", "-new-psk-credential": "psk", "-new-rpk-credential": "rpk"}
 
 
 def _by_flag(kind: type[Any]) -> dict[str, tuple[str, str]]:

@@ -28,11 +28,13 @@ from trustls import (
     OfferedHello,
     Peer,
     PeerIncompatible,
+    RawPublicKey,
     ServerName,
     SignatureScheme,
 )
 from trustls.identity.misfit import MisfitCause
 from trustls.identity.selection import first_that_fits
+from trustls.wire.enums import CertificateType
 
 T = TypeVar("T")
 
@@ -108,6 +110,9 @@ class Credentials:
                 psks = _external_psks(item)
                 found.psks += psks
                 found._psk_numbers.update({psk.identity: number for psk in psks})
+            elif item.kind == "rpk":
+                found.in_order.append(_raw_key(flags, item))
+                found._numbers.append(number)
             elif item.cert_file:
                 found.in_order.append(_credential(flags, item))
                 found._numbers.append(number)
@@ -146,6 +151,12 @@ def _credential(flags: Flags, item: CredentialFlags) -> Credential:
         fallback=not item.must_match_issuer,
         ocsp_response=_staple(flags, item.ocsp_response),
     )
+
+
+def _raw_key(flags: Flags, item: CredentialFlags) -> Credential:
+    signer = Credential.from_raw_key(item.key_file).signer
+    shim = ShimSigner(signer, item.signing_prefs or policy_of(flags).schemes, takes_a_while=flags.async_)
+    return Credential.from_raw_key(shim)
 
 
 def _staple(flags: Flags, response: bytes) -> bytes | Callable[[], bytes | Awaitable[bytes | None] | None] | None:
@@ -226,6 +237,7 @@ class ShimVerifier:
     def __init__(self) -> None:
         self.flags = Flags()
         self.hints: tuple[DistinguishedName, ...] = ()
+        self.certificate_types: tuple[CertificateType, ...] = (CertificateType.X509,)
         self._believed: set[bytes] = set()
 
     def verify_server(
@@ -237,6 +249,21 @@ class ShimVerifier:
     def verify_client(self, chain: tuple[Certificate, ...], *, now: float) -> Peer | Awaitable[Peer]:
         """See trustls.ClientVerifier."""
         return self._answer(chain, b"")
+
+    def verify_raw_key(
+        self, key: RawPublicKey, server_name: ServerName | None, *, now: float
+    ) -> Peer | Awaitable[Peer]:
+        """See RawKeyVerifier."""
+        return later(self._judge_key)(key) if self.flags.async_ else self._judge_key(key)
+
+    def _judge_key(self, key: RawPublicKey) -> Peer:
+        if key.sha256 not in self._believed or self.flags.reverify_on_resume:
+            if self.flags.verify_fail:
+                # With raw keys BoringSSL asks whether there is `-verify-peer` or not.
+                raise CertificateRejected(CertificateProblem.NOT_ACCEPTED, "the test says so")
+            self._refuse()
+        self._believed.add(key.sha256)
+        return Peer((), raw_key=key)
 
     def _answer(self, chain: tuple[Certificate, ...], ocsp_response: bytes) -> Peer | Awaitable[Peer]:
         if self.flags.async_:

@@ -64,13 +64,15 @@ def test_the_types_are_agreed_on_in_the_hellos() -> None:
         assert (answer.client_certificate_type, answer.server_certificate_type) == (None, None)
 
 
-def test_a_resumed_session_agrees_on_no_types() -> None:
+def test_a_resumed_session_has_the_server_s_answer_and_none_for_the_client() -> None:
     server, client = raw_server(**TLS12), raw_client(**TLS12)
     connect(server, client)
     with Watch() as watch:
-        check_raw(connect(server, client))
+        joined = connect(server, client)
+        assert joined.client.info.resumed, "the session was not taken"
+        check_raw(joined)
         answer, *_ = said(watch, ServerHello)
-        assert (answer.client_certificate_type, answer.server_certificate_type) == (None, None)
+        assert (answer.client_certificate_type, answer.server_certificate_type) == (None, RAW)
 
 
 def test_a_request_for_a_raw_key_names_no_authorities() -> None:

@@ -124,9 +124,17 @@ class ServerTypes:
         )
 
 
-def agreed_types(server: ServerParameters, hello: ClientHello) -> AgreedTypes:
-    """What each side presents in this handshake; raises as `ServerTypes.agreed`."""
-    return (server.certificate_types or _ORDINARY).agreed(hello)
+def agreed_types(server: ServerParameters, hello: ClientHello, *, has_psk: bool = False) -> AgreedTypes:
+    """What each side presents in this handshake; raises as `ServerTypes.agreed`.
+
+    With a pre-shared key nobody presents anything. Yet peers look for the server's answer when they resume a session,
+    so it is given where it can be; the client is asked for nothing, and there it may not (RFC 7250 4.2).
+    """
+    types = server.certificate_types or _ORDINARY
+    if not has_psk:
+        return types.agreed(hello)
+    chosen = next((one for one in types.own if one in (hello.server_certificate_type or ())), None)
+    return AgreedTypes(server_answer=chosen)
 
 
 def _chosen(offered: Types | None, ours: Types, we: str, they: str) -> CertificateType:

@@ -205,6 +205,10 @@ async def _resume(
     alpn = chosen_alpn(server, hello)
     answer = _server_hello(server, hello, suite, alpn, session_id=hello.session_id, ticket=False)
     answer.server_name = None  # RFC 6066 3: not when a session is resumed.
+    if hello.server_certificate_type is not None:
+        from trustls.handshake.certificate_types import agreed_types  # Few need it.
+
+        answer.server_certificate_type = agreed_types(server, hello, has_psk=True).server_answer
     flow.send(answer)
     flow.transcript.start(suite.hash)
     master = MasterSecret(suite, session.secret, session.extended_master_secret)

@@ -94,10 +94,10 @@ async def server_handshake13(flow: Flow, server: ServerParameters, hello: Client
             flow.skip_early_data(_skippable(server))
 
     types = None
-    if psk is None and (server.certificate_types is not None or hello.server_certificate_type is not None):
+    if server.certificate_types is not None or hello.server_certificate_type is not None:
         from trustls.handshake.certificate_types import agreed_types  # Few need it.
 
-        types = agreed_types(server, hello)
+        types = agreed_types(server, hello, has_psk=psk is not None)
     flow.send(
         EncryptedExtensions(
             # RFC 6066 3: with a session nothing is chosen by name.
