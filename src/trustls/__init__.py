@@ -58,7 +58,7 @@ from trustls.trust.path import PathFailure
 from trustls.trust.profile import Profile
 from trustls.trust.roots import RootCertStore
 from trustls.trust.verifiers import ClientVerifier, OcspPolicy, Peer, ServerVerifier
-from trustls.wire.enums import CipherSuite, NamedGroup, ProtocolVersion, SignatureScheme
+from trustls.wire.enums import CertificateType, CipherSuite, NamedGroup, ProtocolVersion, SignatureScheme
 from trustls.wire.names import DistinguishedName
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ if TYPE_CHECKING:
     from trustls.trust.authorize import Authorize
     from trustls.trust.crl import CertificateRevocationList, CrlStore
     from trustls.trust.raw_key import RawPublicKey
-    from trustls.trust.raw_keys import RawPublicKeys
+    from trustls.trust.raw_keys import RawKeyVerifier, RawPublicKeys
     from trustls.trust.revocation import Revocation
     from trustls.trust.spiffe import SpiffeBundles, SpiffeId
 
@@ -95,6 +95,7 @@ __all__ = [
     "CertificateRejected",
     "CertificateRejectedByPeer",
     "CertificateRevocationList",
+    "CertificateType",
     "CipherSuite",
     "ClientAuth",
     "ClientConfig",
@@ -138,6 +139,7 @@ __all__ = [
     "PeerMisbehaved",
     "Profile",
     "ProtocolVersion",
+    "RawKeyVerifier",
     "RawPublicKey",
     "RawPublicKeys",
     "Reloading",
@@ -182,6 +184,7 @@ _LATER = {
     "KeyLog": "trustls.handshake.key_log",
     "KeyLogFile": "trustls.keylog",
     "Listener": "trustls.net.listener",
+    "RawKeyVerifier": "trustls.trust.raw_keys",
     "RawPublicKey": "trustls.trust.raw_key",
     "RawPublicKeys": "trustls.trust.raw_keys",
     "Reloading": "trustls.reloading",

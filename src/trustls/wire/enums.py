@@ -216,7 +216,7 @@ class PskKeyExchangeMode(OpenEnum):
 
 
 class CertificateType(OpenEnum):
-    """CertificateType, RFC 7250."""
+    """What a Certificate message holds (RFC 7250): certificates, or a raw public key."""
 
     X509 = 0
     OPENPGP = 1
