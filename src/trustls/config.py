@@ -162,6 +162,7 @@ class ClientConfig:
                 current_credentials(credentials),
                 verifier,
                 post_handshake_auth=self.post_handshake_auth,
+                names_authorities=self.certificate_authorities is not None,
             )
         parameters = ClientParameters(
             provider=provider,

@@ -29,6 +29,7 @@ from trustls import (
     CertificateRejected,
     ClientAuth,
     DecodeError,
+    ExternalPsk,
     Incompatibility,
     Misbehaviour,
     PeerIncompatible,
@@ -319,3 +320,13 @@ def _silent(auth: ClientAuth) -> Pair:
 def test_a_server_presents_something() -> None:
     joined = scripted("server", _entries())
     check_refused(joined, "client", PeerMisbehaved, Misbehaviour.NO_SERVER_CERTIFICATE)
+
+
+def test_an_external_key_in_the_place_of_raw_keys_settles_no_types() -> None:
+    psk = ExternalPsk(b"fleet", bytes(range(32)))
+    with Watch() as watch:
+        joined = connect(raw_server(external_psks=[psk]), raw_client(external_psks=[psk], sessions=None))
+        answer, *_ = said(watch, EncryptedExtensions)
+    assert joined.server.info.psk_identity == b"fleet", "the external key was not taken"
+    assert (answer.client_certificate_type, answer.server_certificate_type) == (None, None)
+    assert joined.server.peer is None, "a key was presented"

@@ -154,6 +154,7 @@ IDLE: dict[str, tuple[Callable[[], object], str]] = {
     "profile": (lambda: ClientAuth.optional(trusted(), profile="webpki"), "`profile` would have no effect"),
     "crls of a client": (lambda: raw_client(crls=CrlStore([])), "`crls` would have no effect"),
     "no name": (lambda: raw_client(check_name=False, authorize=Authorize.everyone()), "check_name=False"),
+    "authorities": (lambda: raw_client(certificate_authorities=client_roots()), "`certificate_authorities` would"),
     "a staple": (lambda: raw_client(ocsp="required"), "no OCSP response"),
     "a staple beside roots": (lambda: raw_client(roots=[trusted(), server_roots()], ocsp="required"), "no OCSP"),
     "a rule that is none": (lambda: raw_client(authorize="CN=alice"), "is a rule"),

@@ -124,14 +124,14 @@ class ServerTypes:
         )
 
 
-def agreed_types(server: ServerParameters, hello: ClientHello, *, has_psk: bool = False) -> AgreedTypes:
+def agreed_types(server: ServerParameters, hello: ClientHello, *, resumes: bool = False) -> AgreedTypes:
     """What each side presents in this handshake; raises as `ServerTypes.agreed`.
 
-    With a pre-shared key nobody presents anything. Yet peers look for the server's answer when they resume a session,
-    so it is given where it can be; the client is asked for nothing, and there it may not (RFC 7250 4.2).
+    In a resumed session nobody presents anything. Yet peers look for the server's answer there, so it is given where it
+    can be; the client is asked for nothing, so that nothing may be said of it (RFC 7250 4.2).
     """
     types = server.certificate_types or _ORDINARY
-    if not has_psk:
+    if not resumes:
         return types.agreed(hello)
     chosen = next((one for one in types.own if one in (hello.server_certificate_type or ())), None)
     return AgreedTypes(server_answer=chosen)
@@ -165,6 +165,7 @@ def client_types(
     verifier: ServerVerifier,
     *,
     post_handshake_auth: bool,
+    names_authorities: bool,
 ) -> ClientTypes | None:
     """None for a client that presents and takes certificates alone.
 
@@ -176,6 +177,8 @@ def client_types(
         return None
     if post_handshake_auth and _RAW in own:
         raise ConfigError("a raw public key is presented in the handshake only: without `post_handshake_auth`")
+    if names_authorities and _X509 not in taken:
+        raise ConfigError("`certificate_authorities` would have no effect: this client takes raw public keys alone")
     return ClientTypes(own, taken)
 
 

@@ -208,7 +208,7 @@ async def _resume(
     if hello.server_certificate_type is not None:
         from trustls.handshake.certificate_types import agreed_types  # Few need it.
 
-        answer.server_certificate_type = agreed_types(server, hello, has_psk=True).server_answer
+        answer.server_certificate_type = agreed_types(server, hello, resumes=True).server_answer
     flow.send(answer)
     flow.transcript.start(suite.hash)
     master = MasterSecret(suite, session.secret, session.extended_master_secret)

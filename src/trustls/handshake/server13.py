@@ -94,10 +94,12 @@ async def server_handshake13(flow: Flow, server: ServerParameters, hello: Client
             flow.skip_early_data(_skippable(server))
 
     types = None
-    if server.certificate_types is not None or hello.server_certificate_type is not None:
+    if (server.certificate_types is not None or hello.server_certificate_type is not None) and (
+        psk is None or psk.session is not None
+    ):
         from trustls.handshake.certificate_types import agreed_types  # Few need it.
 
-        types = agreed_types(server, hello, has_psk=psk is not None)
+        types = agreed_types(server, hello, resumes=psk is not None)
     flow.send(
         EncryptedExtensions(
             # RFC 6066 3: with a session nothing is chosen by name.
