@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
+    PublicFormat,
     pkcs12,
 )
 
@@ -33,6 +34,8 @@ from trustls.trust.crl import CertificateRevocationList, CrlStore, distribution_
 from trustls.trust.hints import authorities
 from trustls.trust.lint import lint_bundle
 from trustls.trust.ocsp import check_own_staple, requires_staple, staple_fault, stapled_answer
+from trustls.trust.raw_key import RawPublicKey
+from trustls.trust.raw_keys import RawPublicKeys
 from trustls.trust.revocation import Revocation
 from trustls.trust.roots import RootCertStore
 
@@ -168,6 +171,27 @@ def _check_credential(credential: Credential) -> None:
         assert sentence.isprintable(), f"a report that shows {sentence!r}"
 
 
+def raw_key(content: bytes) -> None:
+    """A raw public key as a peer presents it, and as an application names it."""
+    (one,) = RawPublicKeys([content])
+    assert one.spki == content, "what is read is not what stands there"
+    assert RawPublicKey.from_key(one.public_key) == one, "a key in a form that is not its one form"
+    assert str(one).isprintable()
+
+
+def raw_keys(content: bytes) -> None:
+    """Raw public keys in PEM."""
+    for one in RawPublicKeys.from_pem(content):
+        assert RawPublicKey.from_pem(one.pem()) == (one,)
+
+
+def raw_credential(content: bytes) -> None:
+    """A private key, whose public key is presented without a certificate."""
+    credential = Credential.from_raw_key(content)
+    assert credential.raw_key is not None
+    assert "PRIVATE" not in repr(credential)
+
+
 # -- Revocation -------------------------------------------------------------------------------------------------------
 
 
@@ -226,6 +250,9 @@ _LOADERS: Final[tuple[Callable[[bytes], None], ...]] = (
     crls,
     revocation_list,
     staple,
+    raw_key,
+    raw_keys,
+    raw_credential,
 )
 
 
@@ -264,6 +291,10 @@ def _contents() -> Iterator[bytes]:
     lists = crl(server_root(), server_identity("ed25519")), crl(client_root())
     yield lists[0].der
     yield b"".join(_pem("X509 CRL", one.der) for one in lists)
+    for kind in ("ec-p256", "rsa-2048", "ed25519"):
+        public = client_identity(kind).key.public_key()
+        yield public.public_bytes(der_, PublicFormat.SubjectPublicKeyInfo)
+        yield public.public_bytes(pem, PublicFormat.SubjectPublicKeyInfo)
     yield ocsp_response(server_identity("ed25519"), server_root())
     yield leaf().signed()
     yield authority(2, 0, 2, 0).signed()
