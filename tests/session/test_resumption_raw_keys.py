@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.identities import client_credential, client_roots
-from tests.support.memory import Pair, connect
+from tests.support.memory import Pair, check_refused, connect
 from tests.support.raw_keys import VERSIONS, check_raw, own, raw_client, raw_server, trusted
-from trustls import Authorize, ClientAuth, MemoryClientSessions, RawPublicKeys, StoredSessions, Tickets
+from trustls import (
+    Authorize,
+    CertificateProblem,
+    CertificateRejected,
+    ClientAuth,
+    MemoryClientSessions,
+    RawPublicKeys,
+    Reloading,
+    StoredSessions,
+    Tickets,
+)
 from trustls.config import ClientConfig, ServerConfig
 from trustls.connection import ClientConnection, ServerConnection
 from trustls.session.state import ServerSession
@@ -162,3 +173,16 @@ def test_early_data_is_known_to_be_of_a_raw_key() -> None:
     joined.run().check_connected()
     assert joined.server.read_early() == b"early", "the early data did not arrive"
     check_raw(joined)
+
+
+def test_keys_that_follow_a_file_let_in_whom_it_names_now(tmp_path: Path) -> None:
+    file = tmp_path / "trusted.pem"
+    file.write_text(trusted("ed25519").keys[0].pem())
+    keys = Reloading.from_files(lambda: RawPublicKeys.from_pem(file), file)
+    server, client = raw_server(client_auth=ClientAuth.required(keys)), raw_client()
+    check_raw(connect(server, client))
+    file.write_text(trusted("rsa").keys[0].pem())
+    keys.reload()
+    joined = Pair(*_fresh(server, client)).run()
+    check_refused(joined, "server", CertificateRejected, CertificateProblem.UNKNOWN_RAW_KEY)
+    check_raw(connect(server, raw_client(credentials=[own("rsa")])), client="rsa")
