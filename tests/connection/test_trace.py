@@ -291,7 +291,9 @@ def test_tickets_identities_and_cookies_are_not_traced_but_known_again(log: Reco
     sessions = KeptSessions()
     psk = trustls.ExternalPsk(b"the till in the corner", b"k" * 32)
     server = server_config(groups=["secp256r1"], retry_cookies=RetryCookies(b"K" * 32), external_psks=[psk])
-    client = client_config(sessions=sessions, versions=[version], external_psks=[psk] if version == "1.3" else [])
+    # A share that the server has to ask for, so that there is a cookie.
+    only_13 = {"external_psks": [psk], "key_shares": ["x25519"]} if version == "1.3" else {}
+    client = client_config(sessions=sessions, versions=[version], **only_13)
     connect(server, client_config(sessions=sessions, versions=[version]))
     log.texts.clear()
     assert connect(server, client_config(sessions=sessions, versions=[version])).client.info.resumed

@@ -74,10 +74,11 @@ class _LabelsByName(dict[str, _Labels]):
     """The labels by the hash function's name, made at their first use: the first HMAC of a process takes 1 ms."""
 
     def __missing__(self, name: str) -> _Labels:
-        labels = self[name] = _Labels(SHA256 if name == SHA256.name else SHA384)
+        labels = self[name] = _Labels(_HASHES[name])
         return labels
 
 
+_HASHES = {algorithm.name: algorithm for algorithm in (SHA256, SHA384)}
 _FIRST_BLOCK = b"\x01"
 _LABELS = _LabelsByName()
 _IV_INFO = _info(b"iv", b"", 12)
