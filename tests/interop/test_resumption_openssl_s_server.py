@@ -141,12 +141,21 @@ def test_each_suite_resumes(openssl: str, watch: Watch, pki: PKI) -> None:
 
 
 def test_resumption_with_a_retry(openssl: str, watch: Watch, pki: PKI) -> None:
-    config = client_config(pki, pki.alice)
+    config = client_config(pki, pki.alice, key_shares=["x25519"])
     with SServer(openssl, pki.server, "-groups", "P-384", "-www", *asking(pki)) as server:
         first = visit(watch, server, config)
         second = visit(watch, server, config)
     check_resumed(first, second)
     assert second.connection.info.retried
+
+
+def test_group_that_a_server_asked_for_is_offered_at_once_when_resuming(openssl: str, watch: Watch, pki: PKI) -> None:
+    config = client_config(pki, pki.alice)
+    with SServer(openssl, pki.server, "-groups", "P-384", "-www", *asking(pki)) as server:
+        first = visit(watch, server, config)
+        second = visit(watch, server, config)
+    check_resumed(first, second)
+    assert (first.connection.info.retried, second.connection.info.retried) == (True, False)
 
 
 def test_ticket_is_shown_once_in_tls13(openssl: str, watch: Watch, pki: PKI) -> None:
@@ -372,7 +381,7 @@ def test_early_data_that_is_refused_is_given_back(openssl: str, pki: PKI) -> Non
 
 
 def test_early_data_that_is_refused_with_a_retry_is_given_back(openssl: str, pki: PKI) -> None:
-    config = client_config(pki, pki.alice, early_data=True)
+    config = client_config(pki, pki.alice, early_data=True, key_shares=["x25519"])
     # With its anti-replay, OpenSSL 3.0 uses the session up with the first ClientHello, and does not resume at all.
     arguments = ("-tls1_3", "-early_data", "-no_anti_replay", "-groups", "P-384", *asking(pki))
     with SServer(openssl, pki.server, *arguments) as server:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from trustls.protocol.buffers import BUFFER_SIZE, BUFFERS, SEALING_BUFFERS
+from trustls.wire import messages
 
 # Whose instances belong to one connection. What belongs to a configuration, and the pools, may stay.
 _OF_A_CONNECTION: Final = (
@@ -40,6 +41,7 @@ _POOLED: Final = 16
 
 def held() -> Counter[str]:
     """By kind, how many things there are that belong to some connection. Must be called in a running loop."""
+    messages._repeated.cache_clear()  # A few that were said to many: of no connection, and bounded.
     gc.collect()
     found: Counter[str] = Counter()
     for thing in gc.get_objects():
