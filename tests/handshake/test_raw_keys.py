@@ -318,7 +318,9 @@ def test_a_verifier_of_the_application_decides_by_name() -> None:
 
 
 @pytest.mark.parametrize(
-    "answer", [None, Peer((), raw_key=trusted("rsa").keys[0]), Peer((server_credential().certificate,))], ids=str
+    "answer",
+    [None, Peer((), raw_key=trusted("rsa").keys[0]), Peer((server_credential().certificate,))],
+    ids=["nobody", "another key", "a certificate"],
 )
 def test_a_verifier_that_speaks_of_somebody_else_vouches_for_nobody(answer: object) -> None:
     class Absent(ByName):
