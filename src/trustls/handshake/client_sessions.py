@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from typing import TypeVar
 
 from trustls.crypto.hashing import HashAlgorithm
 from trustls.errors import CertificateRejected
@@ -29,6 +31,8 @@ MAX_TICKET = 1 << 15
 
 _logger = logging.getLogger("trustls.session")
 
+T = TypeVar("T")
+
 
 @dataclass(slots=True)
 class OfferedPsk:
@@ -54,7 +58,7 @@ async def usable_session(
     now = client.now()
     asked: dict[CredentialRequest, object] = {}
     for _ in range(_MAX_TRIED):
-        session = _taken(client.sessions, key)
+        session = _of_store(client.sessions.take, key)
         if session is None:
             return None
         if session.is_expired(now) or session.suite not in client.cipher_suites:
@@ -106,41 +110,29 @@ async def _answered_now(
     return now is then or (isinstance(now, Credential) and then is not None and now.leaf == then.leaf)
 
 
-def _taken(store: ClientSessionStore, key: bytes) -> ClientSession | None:
-    try:
-        return store.take(key)
-    except Exception as error:  # noqa: BLE001 (a store that fails costs resumption, never a handshake)
-        _logger.warning("the session store failed: %s: %s", type(error).__name__, error)
-        return None
-
-
 def remember(store: ClientSessionStore, key: bytes, session: ClientSession) -> None:
     """Put a session into the store, if that works."""
-    try:
-        store.put(key, session)
-    except Exception as error:  # noqa: BLE001 (as above)
-        _logger.warning("the session store failed: %s: %s", type(error).__name__, error)
+    _of_store(store.put, key, session)
 
 
 def remembered_group(client: ClientParameters, key: bytes) -> NamedGroup | None:
     """The group that this server has asked for with a HelloRetryRequest before, as far as the store knows."""
-    if client.group_memory is None:
-        return None
-    try:
-        return client.group_memory.get_group(key)
-    except Exception as error:  # noqa: BLE001 (as above)
-        _logger.warning("the session store failed: %s: %s", type(error).__name__, error)
-        return None
+    return None if client.group_memory is None else _of_store(client.group_memory.get_group, key)
 
 
 def remember_group(client: ClientParameters, key: bytes, group: NamedGroup) -> None:
     """Put the group that this server has asked for into the store, if that works."""
-    if client.group_memory is None:
-        return
+    if client.group_memory is not None:
+        _of_store(client.group_memory.put_group, key, group)
+
+
+def _of_store(function: Callable[..., T | None], *arguments: object) -> T | None:
+    """What a store gives; one that fails costs resumption or a round trip, never a handshake."""
     try:
-        client.group_memory.put_group(key, group)
-    except Exception as error:  # noqa: BLE001 (as above)
+        return function(*arguments)
+    except Exception as error:  # noqa: BLE001 (whatever it raises)
         _logger.warning("the session store failed: %s: %s", type(error).__name__, error)
+        return None
 
 
 def offered_psks(client: ClientParameters, session: ClientSession | None) -> tuple[OfferedPsk, ...]:
